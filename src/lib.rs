@@ -1,0 +1,4 @@
+//! streamgate.
+pub mod config;
+pub mod net;
+pub mod route;
