@@ -1,4 +1,9 @@
 //! streamgate.
-pub mod config;
+pub mod http;
+pub mod lifecycle;
 pub mod net;
+pub mod observe;
 pub mod route;
+pub mod stream;
+pub mod tls;
+pub mod upstream;

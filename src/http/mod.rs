@@ -1,0 +1,3 @@
+//! The vocabulary of HTTP.
+
+pub mod body;

@@ -1,0 +1,4 @@
+//! The process's life: what is spawned, how it is told to end, how one waits until it has.
+
+pub mod drain;
+pub mod tasks;

@@ -1,0 +1,169 @@
+//! The access log: one record for a request, two for a stream.
+//!
+//! A stream's `open` and `close` carry the same id, which is also the request's `X-Request-Id`. Everything here goes
+//! to the target [`TARGET`], which `[log] access = false` turns off.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::net::ClientAddr;
+
+/// The tracing target of all access records.
+pub const TARGET: &str = "access";
+
+/// What a long stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A WebSocket, passed through.
+    Tunnel,
+    /// Server-sent events, passed through.
+    EventStream,
+    /// A bridge's events to one client.
+    Subscription,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tunnel => "tunnel",
+            Self::EventStream => "event_stream",
+            Self::Subscription => "subscription",
+        })
+    }
+}
+
+/// Why a long stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client ended it, or its connection broke.
+    Client,
+    /// The backend ended it, in order.
+    Backend,
+    /// The backend's connection broke, or broke the protocol.
+    BackendFailed,
+    /// Silence for longer than `stream_idle`.
+    Idle,
+    /// It lived for `stream_max` or `max_age`.
+    Age,
+    /// The client did not keep up.
+    Slow,
+    /// The process stops.
+    Drain,
+    /// Dropped at the drain's deadline.
+    Cut,
+}
+
+impl End {
+    /// The word in the log.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::BackendFailed => "backend_failed",
+            Self::Idle => "idle",
+            Self::Age => "age",
+            Self::Slow => "slow",
+            Self::Drain => "drain",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// A request's or a stream's name in the log and towards the backend: 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId([u8; 32]);
+
+impl RequestId {
+    /// A new, random id.
+    #[must_use]
+    pub fn random() -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut bits = fastrand::u128(..);
+        let mut id = [0; 32];
+        for digit in &mut id {
+            *digit = DIGITS[(bits & 15) as usize];
+            bits >>= 4;
+        }
+        Self(id)
+    }
+
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A live stream's record. Opened when its head is due, closed with [`StreamRecord::close`]; one that is dropped
+/// unclosed was cut.
+pub struct StreamRecord {
+    id: RequestId,
+    kind: Kind,
+    route: Arc<str>,
+    client: ClientAddr,
+    opened: Instant,
+    end: End,
+    silence: Duration,
+    /// Bytes from the client.
+    pub bytes_in: u64,
+    /// Bytes to the client, after the head.
+    pub bytes_out: u64,
+}
+
+impl StreamRecord {
+    /// Writes the `open` record. `backend` is the server's address, or the bridge's channel.
+    #[must_use]
+    pub fn open(
+        id: RequestId,
+        kind: Kind,
+        route: Arc<str>,
+        client: ClientAddr,
+        backend: &dyn fmt::Display,
+    ) -> Self {
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, %backend, "stream open");
+        Self {
+            id,
+            kind,
+            route,
+            client,
+            opened: Instant::now(),
+            end: End::Cut,
+            silence: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// Says why the stream ended and how long it had been silent then; the `close` record follows.
+    pub fn close(mut self, end: End, silence: Duration) {
+        self.end = end;
+        self.silence = silence;
+    }
+}
+
+impl Drop for StreamRecord {
+    fn drop(&mut self) {
+        let Self {
+            id,
+            kind,
+            route,
+            client,
+            bytes_in,
+            bytes_out,
+            ..
+        } = self;
+        let (reason, idle_ms) = (self.end.label(), self.silence.as_millis() as u64);
+        let life_ms = self.opened.elapsed().as_millis() as u64;
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, reason, life_ms, idle_ms, bytes_in, bytes_out, "stream close");
+    }
+}

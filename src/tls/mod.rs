@@ -1,0 +1,5 @@
+//! TLS towards clients.
+
+mod stream;
+
+pub use stream::{ClientStream, TlsStream};

@@ -1,0 +1,3 @@
+//! The servers behind: how they are reached, and the connections kept to them.
+
+pub mod connect;
