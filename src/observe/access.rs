@@ -7,9 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
-use crate::net::ClientAddr;
+use crate::net::{Authority, ClientAddr};
 
 /// The tracing target of all access records.
 pub const TARGET: &str = "access";
@@ -101,6 +102,96 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A request's record, written once it has ended.
+pub struct RequestRecord {
+    id: RequestId,
+    client: ClientAddr,
+    method: Method,
+    /// Its query is never logged: tokens travel there.
+    uri: Uri,
+    host: String,
+    route: Option<Arc<str>>,
+    server: Option<Authority>,
+    status: StatusCode,
+    error: Option<&'static str>,
+    end: End,
+    begun: Instant,
+    head: Duration,
+    silent: bool,
+    /// Bytes of the response's body.
+    pub bytes_out: u64,
+}
+
+impl RequestRecord {
+    /// A record of a request that came just now; `None` when nobody reads it.
+    #[must_use]
+    pub fn begin<B>(id: &RequestId, client: ClientAddr, request: &Request<B>) -> Option<Self> {
+        tracing::enabled!(target: TARGET, tracing::Level::INFO).then(|| Self {
+            id: id.clone(),
+            client,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            host: String::new(),
+            route: None,
+            server: None,
+            status: StatusCode::OK,
+            error: None,
+            // Until it is told otherwise: dropped on its way, its client has left.
+            end: End::Client,
+            begun: Instant::now(),
+            head: Duration::ZERO,
+            silent: false,
+            bytes_out: 0,
+        })
+    }
+
+    /// Where it goes.
+    pub fn routed(&mut self, host: &str, route: &Arc<str>) {
+        host.clone_into(&mut self.host);
+        self.route = Some(route.clone());
+    }
+
+    /// Who answered.
+    pub fn server(&mut self, server: &Authority) {
+        self.server = Some(server.clone());
+    }
+
+    /// The head is due.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = status;
+        self.head = self.begun.elapsed();
+    }
+
+    /// It has no response but one of streamgate's own, for this reason.
+    pub fn failed(&mut self, error: &'static str) {
+        self.error = Some(error);
+    }
+
+    /// It has ended: this is how. The record follows.
+    pub fn ended(mut self, end: End) {
+        self.end = end;
+    }
+
+    /// It has become a stream, which has records of its own: this one is not written.
+    pub fn superseded(mut self) {
+        self.silent = true;
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        if self.silent {
+            return;
+        }
+        let Self { id, client, method, host, bytes_out, .. } = self;
+        let (path, route) = (self.uri.path(), self.route.as_deref());
+        let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
+        let server = self.server.as_ref().map(tracing::field::display);
+        let (head_us, total_us) = (self.head.as_micros() as u64, self.begun.elapsed().as_micros() as u64);
+        tracing::info!(target: TARGET, %id, %client, %method, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
     }
 }
 

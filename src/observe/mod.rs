@@ -1,3 +1,4 @@
 //! What an operator sees.
 
 pub mod access;
+pub mod log;

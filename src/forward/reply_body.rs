@@ -1,0 +1,146 @@
+//! A server's body on its way to the client, through hyper.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::http::body::BodyError;
+use crate::net::Authority;
+use crate::observe::access::{End, RequestRecord, StreamRecord};
+use crate::stream::{Expired, Lifetime};
+use crate::upstream::http1::Reply;
+use crate::upstream::pool::{Pools, keep_alive_limit};
+
+/// Where a connection goes when its response has ended.
+pub(super) struct Home {
+    pools: Rc<Pools>,
+    server: Authority,
+    limit: Option<Duration>,
+}
+
+impl Home {
+    /// The pool of `server`, which said in `headers` how long it keeps an idle connection.
+    pub(super) fn new(pools: &Rc<Pools>, server: &Authority, headers: &HeaderMap) -> Self {
+        Self { pools: pools.clone(), server: server.clone(), limit: keep_alive_limit(headers) }
+    }
+
+    pub(super) fn server(&self) -> &Authority {
+        &self.server
+    }
+}
+
+/// Whose bytes are counted.
+pub(super) enum Record {
+    /// Access records are off.
+    Off,
+    Request(RequestRecord),
+    Stream(StreamRecord),
+}
+
+impl Record {
+    pub(super) fn of(record: Option<RequestRecord>) -> Self {
+        record.map_or(Self::Off, Self::Request)
+    }
+
+    fn count(&mut self, bytes: usize) {
+        match self {
+            Self::Off => {}
+            Self::Request(record) => record.bytes_out += bytes as u64,
+            Self::Stream(record) => record.bytes_out += bytes as u64,
+        }
+    }
+
+    /// The record is written when it is dropped, by whoever drops it.
+    fn close(&mut self, end: End, silence: Duration) {
+        match std::mem::replace(self, Self::Off) {
+            Self::Off => {}
+            Self::Request(record) => record.ended(end),
+            Self::Stream(record) => record.close(end, silence),
+        }
+    }
+}
+
+/// The body. It ends with an error, so that the client sees it cut, when the server breaks off or is silent for too long.
+pub(super) struct ReplyBody {
+    reply: Option<Reply<Incoming>>,
+    life: Lifetime,
+    home: Home,
+    record: Record,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the server was silent for too long within the body")]
+struct TooSilent;
+
+impl ReplyBody {
+    pub(super) fn new(reply: Reply<Incoming>, life: Lifetime, home: Home, record: Record) -> Self {
+        let mut body = Self { reply: Some(reply), life, home, record };
+        body.settle();
+        body
+    }
+
+    /// Gives the connection back as soon as nothing more comes on it.
+    fn settle(&mut self) {
+        let Some(reply) = self.reply.take_if(|reply| reply.is_ended() && reply.is_sent()) else { return };
+        if let Some(connection) = reply.reusable() {
+            self.home.pools.keep(&self.home.server, connection, self.home.limit);
+        }
+        self.record.close(End::Backend, Duration::ZERO);
+    }
+
+    fn fail(&mut self, end: End, error: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.reply = None;
+        self.record.close(end, self.life.silence());
+        Poll::Ready(Some(Err(error.into())))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = self.get_mut();
+        let Some(reply) = &mut body.reply else { return Poll::Ready(None) };
+        match reply.poll_piece(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                body.life.touch();
+                body.record.count(frame.data_ref().map_or(0, Bytes::len));
+                body.settle();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => body.fail(End::BackendFailed, error),
+            Poll::Ready(None) => {
+                body.settle();
+                Poll::Ready(None)
+            }
+            Poll::Pending => match body.life.poll_expired(cx) {
+                Poll::Ready(Expired::Idle) => body.fail(End::Idle, TooSilent),
+                Poll::Ready(Expired::Age) => body.fail(End::Age, TooSilent),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reply.as_ref().is_none_or(Reply::is_ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reply.as_ref().map_or_else(|| SizeHint::with_exact(0), Reply::size_hint)
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        // Dropped before its end: the client has left. What ended before has closed its record already.
+        let end = if self.is_end_stream() { End::Backend } else { End::Client };
+        self.record.close(end, self.life.silence());
+    }
+}

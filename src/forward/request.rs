@@ -1,0 +1,152 @@
+//! The request as the server gets it.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::{Asked, ForwardError};
+use crate::http::forwarded::{self, Forwarding};
+use crate::http::hop_by_hop;
+use crate::upstream::http1::Framing;
+use crate::websocket::handshake::{self, Key};
+
+/// A request, ready to be sent.
+pub(super) struct Outbound {
+    pub(super) method: Method,
+    /// Path and query.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+    /// Of a WebSocket handshake.
+    pub(super) key: Option<Key>,
+}
+
+/// Makes a request for the server from the client's.
+///
+/// # Errors
+/// [`ForwardError::Handshake`]: it wants to be a WebSocket and is not one.
+pub(super) fn prepare(request: Request<Incoming>, asked: &Asked<'_>) -> Result<(Outbound, Incoming), ForwardError> {
+    let (parts, body) = request.into_parts();
+    let mut headers = parts.headers;
+    let key = websocket_key(&parts.method, parts.version, &headers)?;
+    let framing = framing(&body);
+    hop_by_hop::strip(&mut headers);
+    // hyper answers it as soon as the body is asked for.
+    headers.remove(header::EXPECT);
+    frame(&mut headers, framing);
+    if key.is_some() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    join_cookies(&mut headers);
+    identify(&mut headers, parts.version, asked);
+    let path = target(&parts.uri, asked.strip_prefix);
+    Ok((Outbound { method: parts.method, path, headers, framing, key }, body))
+}
+
+/// RFC 6455 §4.2.1. Only HTTP/1.1 upgrades this way; in HTTP/2 such fields do not exist.
+fn websocket_key(method: &Method, version: Version, headers: &HeaderMap) -> Result<Option<Key>, ForwardError> {
+    if version != Version::HTTP_11 || !handshake::wants_upgrade(headers) {
+        return Ok(None);
+    }
+    handshake::check_request(method, version, headers).map(Some).map_err(ForwardError::Handshake)
+}
+
+fn framing(body: &Incoming) -> Framing {
+    if body.is_end_stream() {
+        return Framing::Empty;
+    }
+    body.size_hint().exact().map_or(Framing::Chunked, Framing::Length)
+}
+
+fn frame(headers: &mut HeaderMap, framing: Framing) {
+    match framing {
+        Framing::Chunked => {
+            headers.remove(header::CONTENT_LENGTH);
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Framing::Length(length) => {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        // `Content-Length: 0` of a POST stays.
+        Framing::Empty | Framing::UntilClose => {}
+    }
+}
+
+/// HTTP/2 clients may send a field for each cookie; HTTP/1.1 has one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(header::COOKIE).iter();
+    if values.next().is_none() || values.next().is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Who asks, and by which way.
+fn identify(headers: &mut HeaderMap, version: Version, asked: &Asked<'_>) {
+    let downstream = asked.downstream;
+    if let Ok(host) = HeaderValue::from_str(asked.host.authority()) {
+        headers.insert(header::HOST, host);
+    }
+    forwarded::apply(
+        headers,
+        &Forwarding {
+            client: downstream.client.0.ip(),
+            proto: downstream.scheme,
+            host: Some(asked.host.authority()),
+            port: downstream.port,
+        },
+    );
+    forwarded::via(headers, version);
+    if let Ok(id) = HeaderValue::from_str(asked.id.as_str()) {
+        headers.insert("x-request-id", id);
+    }
+}
+
+/// The origin form (RFC 9112 §3.2.1) of `uri`, without `prefix` where that stands at a segment's border.
+fn target(uri: &Uri, prefix: Option<&str>) -> String {
+    let whole = uri.path_and_query().map_or("/", |target| target.as_str());
+    let rest = prefix
+        .map(|prefix| prefix.trim_end_matches('/'))
+        .and_then(|prefix| whole.strip_prefix(prefix))
+        .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+        .unwrap_or(whole);
+    if rest.starts_with('/') || rest == "*" { rest.to_owned() } else { format!("/{rest}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_goes_only_at_a_border() {
+        let cases = [
+            ("/api/users?x=1", Some("/api"), "/users?x=1"),
+            ("/api/users", Some("/api/"), "/users"),
+            ("/api", Some("/api"), "/"),
+            ("/api?x", Some("/api"), "/?x"),
+            ("/apiary", Some("/api"), "/apiary"),
+            ("/api/users", None, "/api/users"),
+            ("https://h/a?b", None, "/a?b"),
+            ("https://h", None, "/"),
+            ("*", None, "*"),
+        ];
+        for (uri, prefix, expected) in cases {
+            assert_eq!(target(&uri.parse().unwrap(), prefix), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn cookies_become_one_field() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(header::COOKIE, HeaderValue::from_static("b=2"));
+        join_cookies(&mut headers);
+        let all: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+        assert_eq!(all, ["a=1; b=2"]);
+    }
+}

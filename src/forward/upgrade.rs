@@ -1,0 +1,44 @@
+//! A WebSocket handshake that the server has accepted (RFC 6455 §4).
+
+use http::header::{self, HeaderValue};
+use hyper::body::Incoming;
+
+use super::request::Outbound;
+use super::{Asked, ForwardError, head_bytes};
+use crate::http::hop_by_hop;
+use crate::net::Authority;
+use crate::observe::access::{Kind, StreamRecord};
+use crate::stream::{HandOver, Lifetime, tunnel};
+use crate::upstream::http1::{Reply, ResponseHead};
+use crate::websocket::handshake;
+
+/// Checks the server's 101 and makes a tunnel of both sockets.
+///
+/// # Errors
+/// The answer does not fit the handshake, or there was none.
+pub(super) fn accept(
+    server: &Authority,
+    outbound: &Outbound,
+    mut head: ResponseHead,
+    reply: Reply<Incoming>,
+    asked: &Asked<'_>,
+) -> Result<HandOver, ForwardError> {
+    let Some(key) = &outbound.key else {
+        return Err(ForwardError::UnaskedUpgrade { server: server.clone() });
+    };
+    let wrong = |source| ForwardError::Upgrade { server: server.clone(), source };
+    handshake::check_response(head.status, &head.headers, key).map_err(wrong)?;
+    hop_by_hop::strip(&mut head.headers);
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+
+    let socket = reply.into_socket();
+    let (client, timeouts) = (asked.downstream.client, asked.timeouts);
+    let opening = tunnel::Opening {
+        backend: socket.tcp,
+        greeting: head_bytes(head.status, &head.headers, &socket.early),
+        life: Lifetime::new(timeouts.stream_idle, timeouts.stream_max),
+        record: StreamRecord::open(asked.id.clone(), Kind::Tunnel, asked.route.clone(), client, server),
+    };
+    Ok(HandOver::new(|taken| tunnel::run(taken, opening)))
+}

@@ -1,0 +1,93 @@
+//! From a listening socket to connections: permit, accept, spawn, back off.
+
+mod connection;
+mod idle;
+mod socket;
+mod watched;
+
+pub use socket::{BindError, Bound, Inherited};
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::model::ListenerProtocol;
+use crate::lifecycle::{drain, tasks};
+use crate::limits::Permits;
+use crate::net::ClientAddr;
+use crate::service::Service;
+
+/// How long accepting pauses when the process has run out of something (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Unsent bytes in the kernel before a socket counts as full. What a slow client has not read stays with its backend
+/// or in the bridge's log, and not in megabytes of socket buffers.
+const NOT_SENT_LOW: u32 = 64 * 1024;
+
+/// What every connection of a listener needs.
+pub struct Listener {
+    /// What is spoken.
+    pub protocol: ListenerProtocol,
+    /// The port that clients are sent to by a redirect.
+    pub https_port: u16,
+    /// Who answers.
+    pub service: Rc<Service>,
+    /// How many connections may live, in the whole process.
+    pub permits: Permits,
+    /// Cancelled when a reload removes the listener.
+    pub removed: CancellationToken,
+}
+
+/// Accepts connections until the drain begins or the listener is removed.
+pub async fn run(socket: TcpListener, listener: Rc<Listener>, guard: drain::Guard) {
+    loop {
+        // A permit first: what cannot be served stays in the kernel's queue.
+        let accepted = tokio::select! {
+            accepted = accept(&socket, &listener.permits) => accepted,
+            _deadline = guard.draining() => return,
+            () = listener.removed.cancelled() => return,
+        };
+        let (tcp, client, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_the_connections_own(&error) => continue,
+            Err(error) => {
+                tracing::error!(%error, "accepting connections pauses");
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        prepare(&tcp);
+        let (listener, guard) = (listener.clone(), guard.clone());
+        tasks::spawn(connection::serve(tcp, client, listener, (guard, permit)));
+    }
+}
+
+async fn accept(
+    socket: &TcpListener,
+    permits: &Permits,
+) -> io::Result<(TcpStream, ClientAddr, crate::limits::Permit)> {
+    let permit = permits.acquire().await;
+    let (tcp, address) = socket.accept().await?;
+    // An IPv4 client of a `[::]` socket is an IPv4 client.
+    let address = std::net::SocketAddr::new(address.ip().to_canonical(), address.port());
+    Ok((tcp, ClientAddr(address), permit))
+}
+
+/// The client broke off before it was accepted: nothing is wrong here.
+fn is_the_connections_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// None of these can fail on a connected socket but by its end, which the first read will tell.
+fn prepare(tcp: &TcpStream) {
+    let socket = socket2::SockRef::from(tcp);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_notsent_lowat(NOT_SENT_LOW);
+    // A peer that vanished without a word is noticed within minutes, not hours.
+    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let _ = socket.set_tcp_keepalive(&keepalive);
+}

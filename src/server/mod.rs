@@ -1,0 +1,128 @@
+//! The process: build, serve, reload, drain.
+
+mod listeners;
+mod reload;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use crate::config::model::Config;
+use crate::lifecycle::signal::{Request, Signals};
+use crate::lifecycle::systemd;
+use crate::limits::Permits;
+use crate::listen::{BindError, Inherited};
+use crate::observe::log::LogHandle;
+use crate::snapshot::{BuildError, Snapshot};
+use crate::tls::accept::Tickets;
+use listeners::Listeners;
+use worker::Workers;
+
+/// How often a drain says how far it is.
+const DRAIN_REPORT: Duration = Duration::from_secs(5);
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The configuration cannot be put in force.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// A thread, a runtime, a signal.
+    #[error("the system refuses")]
+    System(#[from] std::io::Error),
+}
+
+/// Where a reload reads the configuration from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A file, with what it includes.
+    File(PathBuf),
+    /// It was made in memory: there is nothing to reload.
+    Memory,
+}
+
+/// The process while it serves. Everything that a reload changes hangs on it.
+struct Server {
+    shared: Arc<ArcSwap<Snapshot>>,
+    tickets: Tickets,
+    permits: Permits,
+    inherited: Inherited,
+    listeners: Listeners,
+    workers: Workers,
+    log: LogHandle,
+    origin: Origin,
+}
+
+/// Serves `config` until the process is told to stop and has drained. `ready` is called once it listens.
+///
+/// # Errors
+/// [`StartError`]; nothing was served then.
+pub fn run(config: Config, origin: Origin, log: LogHandle, ready: impl FnOnce()) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut server = Server::start(config, origin, log)?;
+        ready();
+        while signals.next().await == Request::Reload {
+            server.reload();
+        }
+        server.drain(&mut signals).await;
+        Ok(())
+    })
+}
+
+impl Server {
+    fn start(config: Config, origin: Origin, log: LogHandle) -> Result<Self, StartError> {
+        let tickets = Tickets::new()?;
+        let inherited = Inherited::take()?;
+        let permits = Permits::new(config.limits.connections);
+        let count = config.server.workers.get();
+        let wanted = config.listeners.clone();
+        let snapshot = Snapshot::build(config, None, &tickets)?;
+        let listeners = Listeners::bind(&wanted, count, &inherited)?;
+        let shared = Arc::new(ArcSwap::from_pointee(snapshot));
+        let mut workers = Workers::start(count, &shared, &permits)?;
+        listeners.announce(&mut workers);
+        tracing::info!(workers = count, "ready");
+        systemd::ready("serving");
+        Ok(Self { shared, tickets, permits, inherited, listeners, workers, log, origin })
+    }
+
+    async fn drain(self, signals: &mut Signals) {
+        let limit = self.shared.load().config.server.drain_timeout;
+        let deadline = Instant::now() + limit;
+        tracing::info!(?limit, connections = self.workers.live(), "draining");
+        systemd::stopping("draining");
+        // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
+        drop(self.listeners);
+        let mut workers = self.workers;
+        workers.drain(deadline);
+        let left = loop {
+            tokio::select! {
+                left = workers.ended() => break left,
+                Request::Stop = signals.next() => {
+                    tracing::warn!(connections = workers.live(), "stopped at once by a second signal");
+                    return;
+                }
+                () = tokio::time::sleep(DRAIN_REPORT) => report(workers.live()),
+            }
+        };
+        let log_lines_dropped = self.log.dropped_lines();
+        tracing::info!(connections = left.connections, tasks = left.tasks, log_lines_dropped, "stopped");
+    }
+}
+
+fn report(live: usize) {
+    tracing::info!(connections = live, "still draining");
+    systemd::status(&format!("draining, {live} connections left"));
+}

@@ -1,0 +1,188 @@
+//! Workers: a thread a core, each with a runtime of its own. A connection stays on the worker that accepted it.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::model::ListenerProtocol;
+use crate::lifecycle::{drain, tasks};
+use crate::limits::Permits;
+use crate::listen::{self, Listener};
+use crate::service::Service;
+use crate::snapshot::Snapshot;
+
+/// Commands that wait for a worker at most. They come from reloads and from the drain.
+const COMMANDS: usize = 256;
+
+/// How often a worker looks after itself: idle connections, the count of what lives.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long tasks may take to end after the last connection has.
+const TAIL: Duration = Duration::from_millis(500);
+
+/// What a worker is told.
+pub(super) enum Command {
+    /// Accept on this socket.
+    Listen {
+        socket: std::net::TcpListener,
+        protocol: ListenerProtocol,
+        https_port: u16,
+        removed: CancellationToken,
+    },
+    /// End, until then.
+    Drain { deadline: Instant },
+}
+
+/// What was left of a worker when it ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Left {
+    pub(super) connections: usize,
+    pub(super) tasks: usize,
+}
+
+/// All workers.
+pub(super) struct Workers(Vec<Worker>);
+
+struct Worker {
+    commands: mpsc::Sender<Command>,
+    live: Arc<AtomicUsize>,
+    ended: Option<oneshot::Receiver<Left>>,
+    left: Left,
+    _thread: JoinHandle<()>,
+}
+
+impl Workers {
+    pub(super) fn start(count: usize, shared: &Arc<ArcSwap<Snapshot>>, permits: &Permits) -> io::Result<Self> {
+        (0..count).map(|index| Worker::start(index, shared.clone(), permits.clone())).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Gives each worker its own of `parts`.
+    pub(super) fn each<T>(&mut self, parts: Vec<T>, command: impl Fn(T) -> Command) {
+        for (worker, part) in self.0.iter().zip(parts) {
+            worker.tell(command(part));
+        }
+    }
+
+    pub(super) fn drain(&mut self, deadline: Instant) {
+        for worker in &self.0 {
+            worker.tell(Command::Drain { deadline });
+        }
+    }
+
+    /// Connections that live.
+    pub(super) fn live(&self) -> usize {
+        self.0.iter().map(|worker| worker.live.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns when every worker has ended.
+    ///
+    /// # Cancel safety
+    /// A worker that has ended is remembered when it is dropped and called again.
+    pub(super) async fn ended(&mut self) -> Left {
+        let mut all = Left::default();
+        for worker in &mut self.0 {
+            if let Some(ended) = &mut worker.ended {
+                // A worker that panicked has nothing left to say, and its panic was logged.
+                worker.left = ended.await.unwrap_or_default();
+                worker.ended = None;
+            }
+            all.connections += worker.left.connections;
+            all.tasks += worker.left.tasks;
+        }
+        all
+    }
+}
+
+impl Worker {
+    fn start(index: usize, shared: Arc<ArcSwap<Snapshot>>, permits: Permits) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let (done, ended) = oneshot::channel();
+        let live = Arc::new(AtomicUsize::new(0));
+        let seen = live.clone();
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let local = LocalSet::new();
+            let left = runtime.block_on(local.run_until(work(shared, permits, received, seen)));
+            // What is left is dropped here, on its own thread, before anybody is told that it is gone.
+            drop(local);
+            drop(runtime);
+            let _ = done.send(left);
+        })?;
+        Ok(Self { commands, live, ended: Some(ended), left: Left::default(), _thread: thread })
+    }
+
+    fn tell(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::error!("a worker does not take commands any more");
+        }
+    }
+}
+
+/// A worker's whole life.
+async fn work(
+    shared: Arc<ArcSwap<Snapshot>>,
+    permits: Permits,
+    mut commands: mpsc::Receiver<Command>,
+    live: Arc<AtomicUsize>,
+) -> Left {
+    let service = Rc::new(Service::new(shared));
+    let trigger = drain::Trigger::new();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let deadline = loop {
+        let command = tokio::select! {
+            command = commands.recv() => command,
+            _now = ticks.tick() => {
+                service.pools().sweep();
+                live.store(trigger.live(), Ordering::Relaxed);
+                continue;
+            }
+        };
+        match command {
+            Some(Command::Listen { socket, protocol, https_port, removed }) => {
+                let listener =
+                    Listener { protocol, https_port, service: service.clone(), permits: permits.clone(), removed };
+                accept(socket, listener, &trigger);
+            }
+            Some(Command::Drain { deadline }) => break deadline,
+            // The process has gone without a word: so do we.
+            None => break Instant::now(),
+        }
+    };
+    end(&trigger, deadline, &live).await
+}
+
+fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Trigger) {
+    match tokio::net::TcpListener::from_std(socket) {
+        Ok(socket) => drop(tasks::spawn(listen::run(socket, Rc::new(listener), trigger.guard()))),
+        Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
+    }
+}
+
+async fn end(trigger: &drain::Trigger, deadline: Instant, live: &AtomicUsize) -> Left {
+    trigger.begin(deadline);
+    loop {
+        live.store(trigger.live(), Ordering::Relaxed);
+        let tick = deadline.min(Instant::now() + TICK);
+        let drained = tokio::time::timeout_at(tick, trigger.drained()).await.is_ok();
+        if drained || Instant::now() >= deadline {
+            break;
+        }
+    }
+    let connections = trigger.live();
+    // Feeds and hyper's own tasks end by themselves once their connections have.
+    let tail = Instant::now() + TAIL;
+    while tasks::live() > 0 && connections == 0 && Instant::now() < tail {
+        tokio::time::sleep(TAIL / 50).await;
+    }
+    Left { connections, tasks: tasks::live() }
+}

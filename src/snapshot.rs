@@ -1,0 +1,147 @@
+//! One immutable generation of everything that a configuration describes.
+//!
+//! A reload builds a new one beside the old and swaps one `Arc`. What is equal in both (an upstream, a bridge) is the
+//! same object in both, so its connections, channels and clients do not notice. A request goes on with the
+//! snapshot it began with; the last one that does frees it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+
+use crate::bridge::Bridge;
+use crate::config::model::{Config, RouteAction, Timeouts};
+use crate::route::{Router, Rule};
+use crate::tls::accept::{Acceptor, Tickets};
+use crate::tls::certificates::ResolveBySni;
+use crate::upstream::Upstream;
+
+/// One generation.
+pub struct Snapshot {
+    /// What it was built from.
+    pub config: Config,
+    /// From a request to its route.
+    pub router: Router<Route>,
+    /// For TLS listeners; `None` when there is no certificate.
+    pub acceptor: Option<Acceptor>,
+    upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
+}
+
+/// A route with its action at hand.
+pub struct Route {
+    /// Its name in logs.
+    pub name: Arc<str>,
+    /// Its timeouts.
+    pub timeouts: Timeouts,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a route does.
+pub enum Action {
+    /// Passes requests to an upstream.
+    Forward {
+        /// The servers.
+        upstream: Arc<Upstream>,
+        /// What is taken from the front of the path.
+        strip_prefix: Option<String>,
+    },
+    /// Serves a bridge's channels.
+    Bridge(Arc<Bridge>),
+}
+
+/// Why a configuration that passed its check cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// rustls refuses the TLS settings.
+    #[error("the TLS settings cannot be used")]
+    Tls(#[from] rustls::Error),
+    /// The check let a conflict or an unknown name pass.
+    #[error("the routes are inconsistent")]
+    Routes,
+}
+
+impl Snapshot {
+    /// Builds a generation from a checked configuration, and takes over from `previous` what is equal.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing was changed then.
+    pub fn build(config: Config, previous: Option<&Self>, tickets: &Tickets) -> Result<Self, BuildError> {
+        let upstreams = config.upstreams.iter().map(|(name, wanted)| {
+            let kept = previous.and_then(|previous| previous.upstreams.get(name));
+            let kept = kept.filter(|kept| kept.config() == wanted).cloned();
+            (name.clone(), kept.unwrap_or_else(|| Arc::new(Upstream::new(wanted.clone()))))
+        });
+        let upstreams: BTreeMap<_, _> = upstreams.collect();
+        let bridges = config.bridges.iter().map(|(name, wanted)| {
+            let kept = previous.and_then(|previous| previous.bridges.get(name));
+            let kept = kept.filter(|kept| kept.config() == wanted).cloned();
+            (name.clone(), kept.unwrap_or_else(|| Bridge::new(wanted.clone())))
+        });
+        let bridges: BTreeMap<_, _> = bridges.collect();
+        let router = router(&config, &upstreams, &bridges)?;
+        let acceptor = acceptor(&config, tickets)?;
+        Ok(Self { config, router, acceptor, upstreams, bridges })
+    }
+}
+
+fn router(
+    config: &Config,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    bridges: &BTreeMap<Arc<str>, Arc<Bridge>>,
+) -> Result<Router<Route>, BuildError> {
+    let mut entries = Vec::with_capacity(config.routes.len());
+    for route in &config.routes {
+        let action = match &route.action {
+            RouteAction::Upstream { name, strip_prefix } => {
+                let upstream = upstreams.get(name).ok_or(BuildError::Routes)?.clone();
+                Action::Forward { upstream, strip_prefix: strip_prefix.clone() }
+            }
+            RouteAction::Bridge { name } => Action::Bridge(bridges.get(name).ok_or(BuildError::Routes)?.clone()),
+        };
+        let rule = Rule { host: route.host.clone(), path: route.path.clone(), methods: route.methods.clone() };
+        entries.push((rule, Route { name: route.name.clone(), timeouts: route.timeouts.clone(), action }));
+    }
+    Router::new(entries).map_err(|_conflicts| BuildError::Routes)
+}
+
+fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, BuildError> {
+    let tls = &config.tls;
+    if tls.certificates.is_empty() {
+        return Ok(None);
+    }
+    let resolver = Arc::new(ResolveBySni::new(&tls.certificates));
+    let tickets = Some(tickets).filter(|_tickets| tls.session_tickets);
+    Ok(Some(Acceptor::new(resolver, tls.min_version, tickets, config.limits.tls_handshake_timeout)?))
+}
+
+/// One worker's view of the snapshot in force. Reading it is one atomic load; the count of its holders is the
+/// worker's own, so that two cores never fight over it.
+pub struct Current {
+    cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    held: RefCell<Rc<Arc<Snapshot>>>,
+}
+
+impl Current {
+    /// A view of what lies in `shared`.
+    #[must_use]
+    pub fn new(shared: Arc<ArcSwap<Snapshot>>) -> Self {
+        let held = Rc::new(shared.load_full());
+        Self { cache: RefCell::new(Cache::new(shared)), held: RefCell::new(held) }
+    }
+
+    /// The snapshot in force now.
+    #[must_use]
+    pub fn get(&self) -> Rc<Arc<Snapshot>> {
+        let mut cache = self.cache.borrow_mut();
+        let newest = cache.load();
+        let mut held = self.held.borrow_mut();
+        if !Arc::ptr_eq(newest, &held) {
+            *held = Rc::new(newest.clone());
+        }
+        held.clone()
+    }
+}

@@ -1,0 +1,62 @@
+//! One connection to a server.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
+
+use crate::lifecycle::scratch;
+
+/// A connection to a server, idle or in use. While it waits it holds no buffer.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) tcp: TcpStream,
+    /// Read, but not taken yet.
+    pub(super) unread: Bytes,
+    /// Whether an exchange has ended on it before this one.
+    pub(super) reused: bool,
+}
+
+impl Connection {
+    /// A fresh connection.
+    #[must_use]
+    pub fn new(tcp: TcpStream) -> Self {
+        Self { tcp, unread: Bytes::new(), reused: false }
+    }
+
+    /// Whether an exchange has ended on it before: then the server may have closed it just when it was needed.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Whether an idle connection is still good: nothing was sent on it, no end and no bytes that nobody asked for.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.tcp.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Lends what came next to `take`, which says how much of it it took; the rest is kept. An empty slice is the end.
+    pub(super) fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> (usize, R),
+    ) -> Poll<io::Result<R>> {
+        if !self.unread.is_empty() {
+            let (taken, result) = take(&self.unread);
+            self.unread.advance(taken);
+            return Poll::Ready(Ok(result));
+        }
+        scratch::with(|buffer| {
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, buffer))?;
+            let (taken, result) = take(buffer.filled());
+            let rest = &buffer.filled()[taken..];
+            self.unread = if rest.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(rest) };
+            Poll::Ready(Ok(result))
+        })
+    }
+}

@@ -1,0 +1,251 @@
+//! One request to a server, up to the head of its response.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http_body::Body;
+use tokio::time::{Instant, Sleep};
+
+use super::connection::Connection;
+use super::head::{self, BadHead, Framing, ResponseHead};
+use super::reply::Reply;
+use super::upload::Upload;
+
+/// Bytes of a response's head at most.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Interim responses (RFC 9110 §15.2) before the final one at most.
+const MAX_INTERIM: u32 = 16;
+
+/// Why there is no response's head.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The connection broke before the head was whole.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// The server ended the connection before the head was whole.
+    #[error("the server closed the connection before it answered")]
+    Closed {
+        /// Whether it had begun to answer.
+        answered: bool,
+    },
+    /// What came is no head.
+    #[error("the server broke the protocol")]
+    BadHead(#[from] BadHead),
+    /// The head has no end within bounds.
+    #[error("the response's head is longer than {MAX_HEAD} bytes")]
+    HeadTooLarge,
+    /// More than [`MAX_INTERIM`] interim responses.
+    #[error("the server sent more than {MAX_INTERIM} interim responses")]
+    TooManyInterim,
+    /// The server was silent for too long after the request.
+    #[error("the server did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// The request's body made no progress for too long.
+    #[error("the request's body made no progress within {0:?}")]
+    Stalled(Duration),
+    /// The client's body broke off.
+    #[error("the request's body broke off")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The client's body ended before its announced length.
+    #[error("the request's body is shorter than its length")]
+    BodyTooShort,
+    /// The client's body goes beyond the limit.
+    #[error("the request's body is longer than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+}
+
+/// A request on its way.
+pub struct Exchange<B> {
+    connection: Connection,
+    upload: Upload<B>,
+    method: Method,
+    partial: Vec<u8>,
+    interim: u32,
+}
+
+impl<B> Exchange<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// A request with `head` as [`head::write_request_head`] wrote it and `body` framed as that head says; more than
+    /// `limit` bytes of body are an error.
+    #[must_use]
+    pub fn new(
+        connection: Connection,
+        method: Method,
+        head: Vec<u8>,
+        (framing, body): (Framing, Option<B>),
+        limit: Option<u64>,
+    ) -> Self {
+        let upload = Upload::new(head, framing, body, limit);
+        Self { connection, upload, method, partial: Vec::new(), interim: 0 }
+    }
+
+    /// Sends the request and reads the final response's head. The body may still be under way then: whoever holds the
+    /// [`Reply`] sends it on. `limit` is the time from the request's last progress to the head; `None`: no limit.
+    ///
+    /// # Errors
+    /// [`ExchangeError`], with whether a byte of the body is gone.
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the connection: the server sees that its client has left.
+    pub async fn run(mut self, limit: Option<Duration>) -> Result<(ResponseHead, Reply<B>), (ExchangeError, Spent)> {
+        let mut clock = limit.map(Clock::new);
+        match poll_fn(|cx| self.poll_head(cx, &mut clock)).await {
+            Ok(head) => {
+                let reply = Reply::new(self.connection, self.upload, &head);
+                Ok((head, reply))
+            }
+            Err(error) => Err((error, Spent { reused: self.connection.reused, body_begun: self.upload.has_begun() })),
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        clock: &mut Option<Clock>,
+    ) -> Poll<Result<ResponseHead, ExchangeError>> {
+        // A server may answer before it has read the whole request: both go on at once.
+        if let Poll::Ready(Err(error)) = self.upload.poll(cx, &mut self.connection.tcp) {
+            return Poll::Ready(Err(error));
+        }
+        if let Poll::Ready(head) = self.poll_final_head(cx) {
+            return Poll::Ready(head);
+        }
+        let Some(clock) = clock else { return Poll::Pending };
+        let limit = ready!(clock.poll_expired(cx, self.upload.written()));
+        let late = if self.upload.is_done() { ExchangeError::TimedOut } else { ExchangeError::Stalled };
+        Poll::Ready(Err(late(limit)))
+    }
+
+    fn poll_final_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, ExchangeError>> {
+        loop {
+            let Some(head) = ready!(self.poll_one_head(cx))? else { continue };
+            // 101 ends HTTP on this connection: it is final although it is informational.
+            if !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Ok(head));
+            }
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Poll::Ready(Err(ExchangeError::TooManyInterim));
+            }
+        }
+    }
+
+    /// One read; `None` when the head is not whole after it.
+    fn poll_one_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<ResponseHead>, ExchangeError>> {
+        let (partial, method) = (&mut self.partial, &self.method);
+        let read = self.connection.poll_with(cx, |input| {
+            if input.is_empty() {
+                return (0, Err(ExchangeError::Closed { answered: !partial.is_empty() }));
+            }
+            take_head(partial, input, method)
+        });
+        Poll::Ready(ready!(read).map_err(ExchangeError::Broken)?)
+    }
+}
+
+/// Measures the time since the request's last progress. The timer is made when it is first waited for: a server that
+/// answers at once costs none.
+struct Clock {
+    limit: Duration,
+    written: u64,
+    since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn new(limit: Duration) -> Self {
+        Self { limit, written: 0, since: Instant::now(), timer: None }
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>, written: u64) -> Poll<Duration> {
+        if written != self.written {
+            self.written = written;
+            self.since = Instant::now();
+        }
+        let due = self.since + self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx).map(|()| self.limit)
+    }
+}
+
+/// What a failed exchange has spent: whether its request may be sent again.
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    /// The connection had been used before.
+    pub reused: bool,
+    /// A byte of the request's body was taken from the client.
+    pub body_begun: bool,
+}
+
+type Taken = (usize, Result<Option<ResponseHead>, ExchangeError>);
+
+/// Takes a head from `input`, of which `partial` came before. Nearly always a head comes whole, and is parsed where it lies.
+fn take_head(partial: &mut Vec<u8>, input: &[u8], method: &Method) -> Taken {
+    if partial.is_empty() {
+        return match head::parse(input, method) {
+            Ok(Some((head, length))) => (length, Ok(Some(head))),
+            Ok(None) => {
+                partial.extend_from_slice(input);
+                (input.len(), within_bounds(partial))
+            }
+            Err(error) => (0, Err(error.into())),
+        };
+    }
+    let before = partial.len();
+    partial.extend_from_slice(input);
+    match head::parse(partial, method) {
+        Ok(Some((head, length))) => {
+            partial.clear();
+            (length - before, Ok(Some(head)))
+        }
+        Ok(None) => (input.len(), within_bounds(partial)),
+        Err(error) => (0, Err(error.into())),
+    }
+}
+
+fn within_bounds(partial: &[u8]) -> Result<Option<ResponseHead>, ExchangeError> {
+    if partial.len() > MAX_HEAD { Err(ExchangeError::HeadTooLarge) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_found_across_any_split_and_its_body_is_left() {
+        let text = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
+        for at in 1..text.len() - 3 {
+            let mut partial = Vec::new();
+            let (taken, head) = take_head(&mut partial, &text[..at], &Method::GET);
+            assert_eq!((taken, head.unwrap().is_none()), (at, true));
+            let (taken, head) = take_head(&mut partial, &text[at..], &Method::GET);
+            assert_eq!(&text[at + taken..], b"abc");
+            assert_eq!(head.unwrap().unwrap().framing, Framing::Length(3));
+        }
+    }
+
+    #[test]
+    fn a_head_without_end_is_refused() {
+        let mut partial = Vec::new();
+        let filler = vec![b'a'; MAX_HEAD / 2];
+        let _status_line = take_head(&mut partial, b"HTTP/1.1 200 OK\r\nx: ", &Method::GET);
+        let _first = take_head(&mut partial, &filler, &Method::GET);
+        let (_, head) = take_head(&mut partial, &filler, &Method::GET);
+        assert!(matches!(head, Err(ExchangeError::HeadTooLarge)));
+    }
+}
