@@ -21,7 +21,10 @@ impl Permits {
     #[must_use]
     pub fn new(size: usize) -> Self {
         let size = size.min(Semaphore::MAX_PERMITS);
-        Self { semaphore: Arc::new(Semaphore::new(size)), size: Arc::new(AtomicUsize::new(size)) }
+        Self {
+            semaphore: Arc::new(Semaphore::new(size)),
+            size: Arc::new(AtomicUsize::new(size)),
+        }
     }
 
     /// Waits until one is free.

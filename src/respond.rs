@@ -17,11 +17,23 @@ pub fn redirect_to_https<B>(request: &Request<B>, port: u16) -> Result<Response<
     let host = RequestHost::of(request.uri(), request.headers(), request.version());
     let host = host.map_err(|_bad| Problem::BadRequest("the host is missing or not one"))?;
     let name = host.name();
-    let name = if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name.to_owned() };
-    let path = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let name = if name.contains(':') && !name.starts_with('[') {
+        format!("[{name}]")
+    } else {
+        name.to_owned()
+    };
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let path = if path.starts_with('/') { path } else { "/" };
-    let location = if port == 443 { format!("https://{name}{path}") } else { format!("https://{name}:{port}{path}") };
-    let location = HeaderValue::try_from(location).map_err(|_bad| Problem::BadRequest("the path is not a plain one"))?;
+    let location = if port == 443 {
+        format!("https://{name}{path}")
+    } else {
+        format!("https://{name}:{port}{path}")
+    };
+    let location = HeaderValue::try_from(location)
+        .map_err(|_bad| Problem::BadRequest("the path is not a plain one"))?;
     let mut response = Response::new(Body::empty());
     // 308 keeps the method and the body (RFC 9110 §15.4.9).
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;

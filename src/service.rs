@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 use crate::bridge::endpoint;
 use crate::forward::{self, ForwardError};
 use crate::http::body::Body;
+use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::problem::{GatewayFault, Problem};
-use crate::http::framing;
 use crate::observe::access::{End, RequestId, RequestRecord};
 use crate::respond;
 use crate::route::{self, Captures, Found};
@@ -33,7 +33,10 @@ impl Service {
     /// A service that reads its configuration from `shared` at each request.
     #[must_use]
     pub fn new(shared: Arc<ArcSwap<Snapshot>>) -> Self {
-        Self { current: Current::new(shared), pools: Rc::default() }
+        Self {
+            current: Current::new(shared),
+            pools: Rc::default(),
+        }
     }
 
     /// The snapshot in force.
@@ -53,14 +56,21 @@ impl Service {
     ///
     /// # Cancel safety
     /// Dropping it cancels the request, to its backend too.
-    pub async fn serve(&self, downstream: &Downstream, request: Request<Incoming>) -> Response<Body> {
+    pub async fn serve(
+        &self,
+        downstream: &Downstream,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let id = RequestId::random();
         let mut record = RequestRecord::begin(&id, downstream.client, &request);
         let accept = request.headers().get(header::ACCEPT).cloned();
         let problem = match self.answer(downstream, request, &id, &mut record).await {
             Ok(Answer::Response(response)) => return finish(response, record),
             Ok(Answer::HandOver(stream)) => match &downstream.slot {
-                Some(slot) => match slot.give(stream).await {},
+                Some(slot) => {
+                    record.into_iter().for_each(RequestRecord::superseded);
+                    match slot.give(stream).await {}
+                }
                 None => Problem::Internal,
             },
             Err(problem) => problem,
@@ -89,7 +99,10 @@ impl Service {
             record.routed(host.name(), &route.name);
         }
         match &route.action {
-            Action::Forward { upstream, strip_prefix } => {
+            Action::Forward {
+                upstream,
+                strip_prefix,
+            } => {
                 let asked = forward::Asked {
                     downstream,
                     version: request.version(),
@@ -110,13 +123,7 @@ impl Service {
                     id: id.clone(),
                     route: route.name.clone(),
                 };
-                let answer = endpoint::answer(bridge, request, asked).await?;
-                if matches!(answer, Answer::HandOver(_))
-                    && let Some(record) = record.take()
-                {
-                    record.superseded();
-                }
-                Ok(answer)
+                endpoint::answer(bridge, request, asked).await
             }
         }
     }
@@ -125,9 +132,12 @@ impl Service {
 /// Refuses what two parsers could read in two ways, before anything is done with it.
 fn admit(request: &Request<Incoming>) -> Result<RequestHost, Problem> {
     let (method, version, headers) = (request.method(), request.version(), request.headers());
-    framing::check(method, version, headers).map_err(|_ambiguous| Problem::BadRequest("the request is ambiguous"))?;
-    route::path::check(request.uri().path()).map_err(|_unsafe| Problem::BadRequest("the path is not a plain one"))?;
-    RequestHost::of(request.uri(), headers, version).map_err(|_bad| Problem::BadRequest("the host is missing or not one"))
+    framing::check(method, version, headers)
+        .map_err(|_ambiguous| Problem::BadRequest("the request is ambiguous"))?;
+    route::path::check(request.uri().path())
+        .map_err(|_unsafe| Problem::BadRequest("the path is not a plain one"))?;
+    RequestHost::of(request.uri(), headers, version)
+        .map_err(|_bad| Problem::BadRequest("the host is missing or not one"))
 }
 
 fn find_route<'a>(
@@ -135,7 +145,10 @@ fn find_route<'a>(
     host: &RequestHost,
     request: &Request<Incoming>,
 ) -> Result<(&'a Route, Captures), Problem> {
-    match snapshot.router.find(host.name(), request.uri().path(), request.method()) {
+    match snapshot
+        .router
+        .find(host.name(), request.uri().path(), request.method())
+    {
         Found::Route { target, captures } => Ok((target, captures)),
         Found::MethodNotAllowed(allowed) => Err(Problem::MethodNotAllowed(allowed)),
         Found::Nothing => Err(Problem::NotFound),
@@ -170,29 +183,45 @@ fn problem(error: &ForwardError) -> Problem {
         ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
         ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
         ForwardError::Exchange { source, .. } => match source {
-            ExchangeError::Broken(_) | ExchangeError::Closed { answered: false } => GatewayFault::ConnectionTerminated,
+            ExchangeError::Broken(_) | ExchangeError::Closed { answered: false } => {
+                GatewayFault::ConnectionTerminated
+            }
             ExchangeError::Closed { answered: true } => GatewayFault::ResponseIncomplete,
-            ExchangeError::BadHead(_) | ExchangeError::TooManyInterim => GatewayFault::ProtocolError,
+            ExchangeError::BadHead(_) | ExchangeError::TooManyInterim => {
+                GatewayFault::ProtocolError
+            }
             ExchangeError::HeadTooLarge => GatewayFault::ResponseHeadTooLarge,
             ExchangeError::TimedOut(_) => GatewayFault::ResponseTimeout,
             ExchangeError::Stalled(_) => return Problem::RequestTimeout,
             ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
                 return Problem::BadRequest("the request's body broke off");
             }
-            ExchangeError::BodyTooLarge { limit } => return Problem::ContentTooLarge { limit: *limit },
+            ExchangeError::BodyTooLarge { limit } => {
+                return Problem::ContentTooLarge { limit: *limit };
+            }
         },
-        ForwardError::Handshake(HandshakeFault::UnsupportedVersion) => return Problem::UpgradeRequired,
-        ForwardError::Handshake(_) => return Problem::BadRequest("the WebSocket handshake is not a valid one"),
-        ForwardError::Upgrade { .. } | ForwardError::UnaskedUpgrade { .. } => GatewayFault::UpgradeFailed,
+        ForwardError::Handshake(HandshakeFault::Version) => return Problem::UpgradeRequired,
+        ForwardError::Handshake(_) => {
+            return Problem::BadRequest("the WebSocket handshake is not a valid one");
+        }
+        ForwardError::Upgrade { .. } | ForwardError::UnaskedUpgrade { .. } => {
+            GatewayFault::UpgradeFailed
+        }
     })
 }
 
-/// Closes the record of a request whose answer is at hand. A body that streams has taken the record with it.
+/// Closes the record of a request whose answer is at hand. A body that streams has taken the request's record with it,
+/// or has a record of its own.
 fn finish(response: Response<Body>, record: Option<RequestRecord>) -> Response<Body> {
-    if let Some(mut record) = record {
-        record.answered(response.status());
-        record.bytes_out = http_body::Body::size_hint(response.body()).lower();
-        record.ended(End::Backend);
+    let Some(mut record) = record else {
+        return response;
+    };
+    if matches!(response.body(), Body::Stream(_)) {
+        record.superseded();
+        return response;
     }
+    record.answered(response.status());
+    record.bytes_out = http_body::Body::size_hint(response.body()).lower();
+    record.ended(End::Backend);
     response
 }

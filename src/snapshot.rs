@@ -69,22 +69,38 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`BuildError`]; nothing was changed then.
-    pub fn build(config: Config, previous: Option<&Self>, tickets: &Tickets) -> Result<Self, BuildError> {
+    pub fn build(
+        config: Config,
+        previous: Option<&Self>,
+        tickets: &Tickets,
+    ) -> Result<Self, BuildError> {
         let upstreams = config.upstreams.iter().map(|(name, wanted)| {
             let kept = previous.and_then(|previous| previous.upstreams.get(name));
             let kept = kept.filter(|kept| kept.config() == wanted).cloned();
-            (name.clone(), kept.unwrap_or_else(|| Arc::new(Upstream::new(wanted.clone()))))
+            (
+                name.clone(),
+                kept.unwrap_or_else(|| Arc::new(Upstream::new(wanted.clone()))),
+            )
         });
         let upstreams: BTreeMap<_, _> = upstreams.collect();
         let bridges = config.bridges.iter().map(|(name, wanted)| {
             let kept = previous.and_then(|previous| previous.bridges.get(name));
             let kept = kept.filter(|kept| kept.config() == wanted).cloned();
-            (name.clone(), kept.unwrap_or_else(|| Bridge::new(wanted.clone())))
+            (
+                name.clone(),
+                kept.unwrap_or_else(|| Bridge::new(wanted.clone())),
+            )
         });
         let bridges: BTreeMap<_, _> = bridges.collect();
         let router = router(&config, &upstreams, &bridges)?;
         let acceptor = acceptor(&config, tickets)?;
-        Ok(Self { config, router, acceptor, upstreams, bridges })
+        Ok(Self {
+            config,
+            router,
+            acceptor,
+            upstreams,
+            bridges,
+        })
     }
 }
 
@@ -98,12 +114,28 @@ fn router(
         let action = match &route.action {
             RouteAction::Upstream { name, strip_prefix } => {
                 let upstream = upstreams.get(name).ok_or(BuildError::Routes)?.clone();
-                Action::Forward { upstream, strip_prefix: strip_prefix.clone() }
+                Action::Forward {
+                    upstream,
+                    strip_prefix: strip_prefix.clone(),
+                }
             }
-            RouteAction::Bridge { name } => Action::Bridge(bridges.get(name).ok_or(BuildError::Routes)?.clone()),
+            RouteAction::Bridge { name } => {
+                Action::Bridge(bridges.get(name).ok_or(BuildError::Routes)?.clone())
+            }
         };
-        let rule = Rule { host: route.host.clone(), path: route.path.clone(), methods: route.methods.clone() };
-        entries.push((rule, Route { name: route.name.clone(), timeouts: route.timeouts.clone(), action }));
+        let rule = Rule {
+            host: route.host.clone(),
+            path: route.path.clone(),
+            methods: route.methods.clone(),
+        };
+        entries.push((
+            rule,
+            Route {
+                name: route.name.clone(),
+                timeouts: route.timeouts.clone(),
+                action,
+            },
+        ));
     }
     Router::new(entries).map_err(|_conflicts| BuildError::Routes)
 }
@@ -115,7 +147,12 @@ fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, Buil
     }
     let resolver = Arc::new(ResolveBySni::new(&tls.certificates));
     let tickets = Some(tickets).filter(|_tickets| tls.session_tickets);
-    Ok(Some(Acceptor::new(resolver, tls.min_version, tickets, config.limits.tls_handshake_timeout)?))
+    Ok(Some(Acceptor::new(
+        resolver,
+        tls.min_version,
+        tickets,
+        config.limits.tls_handshake_timeout,
+    )?))
 }
 
 /// One worker's view of the snapshot in force. Reading it is one atomic load; the count of its holders is the
@@ -130,7 +167,10 @@ impl Current {
     #[must_use]
     pub fn new(shared: Arc<ArcSwap<Snapshot>>) -> Self {
         let held = Rc::new(shared.load_full());
-        Self { cache: RefCell::new(Cache::new(shared)), held: RefCell::new(held) }
+        Self {
+            cache: RefCell::new(Cache::new(shared)),
+            held: RefCell::new(held),
+        }
     }
 
     /// The snapshot in force now.

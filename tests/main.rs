@@ -1,1 +1,38 @@
-fn main() {}
+//! What streamgate promises, tested from outside: the real program, real sockets, one file a theme.
+//!
+//! `harness` starts the program ([`harness::Gate`]) between backends that a test plays by hand ([`harness::Backend`])
+//! and clients that speak the wire themselves. A test's name is the behaviour it pins. No wait is without a
+//! limit, and what has to happen is waited for and never slept through.
+#![allow(
+    unreachable_pub,
+    reason = "nothing of a test program is reached from outside"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on ends there, and says where"
+)]
+#![allow(
+    clippy::large_futures,
+    reason = "a test is one future, and lives on one stack"
+)]
+
+mod harness;
+
+mod bridge;
+mod bridge_faults;
+mod bridge_publish;
+mod browser;
+mod clients;
+mod config;
+mod connections;
+mod drain;
+mod event_stream;
+mod forward;
+mod forward_faults;
+mod forward_h2;
+mod layering;
+mod reload;
+mod routing;
+mod tls;
+mod tunnel;
+mod tunnel_faults;

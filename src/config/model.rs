@@ -5,17 +5,19 @@
 //! is equal to what it was.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use rustls::sign::CertifiedKey;
 
+use crate::config::diagnostic::Diagnostics;
 use crate::net::{Authority, ListenAddr};
 use crate::route::{HostPattern, PathPattern, Template};
+pub use crate::tls::accept::TlsVersion;
+
+pub use crate::tls::certificates::Certificate;
 
 /// One whole, checked configuration.
 #[derive(Debug, Clone)]
@@ -36,8 +38,10 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[log]`
     pub log: Log,
-    /// Every file that was read for this configuration, the main file first.
+    /// Every file that was read for this configuration, the main file first, certificates and secrets last.
     pub files: Vec<PathBuf>,
+    /// What is odd, and not wrong.
+    pub warnings: Diagnostics,
 }
 
 /// `[server]`: the process.
@@ -78,32 +82,6 @@ pub struct Tls {
     pub session_tickets: bool,
     /// `[[tls.certificate]]`, in the order of the files; the first answers clients without a matching name.
     pub certificates: Vec<Certificate>,
-}
-
-/// A protocol version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246)
-    V1_2,
-    /// TLS 1.3 (RFC 8446)
-    V1_3,
-}
-
-/// A certificate chain with its key, loaded and seen to fit.
-#[derive(Debug, Clone)]
-pub struct Certificate {
-    /// Where it came from, for messages; for a certificate made in memory, a description.
-    pub origin: String,
-    /// DNS names of the end-entity certificate (subjectAltName), lower case; `*.example.org` stays as it is.
-    pub names: Vec<String>,
-    /// The chain and the signing key.
-    pub key: Arc<CertifiedKey>,
-}
-
-impl PartialEq for Certificate {
-    fn eq(&self, other: &Self) -> bool {
-        self.origin == other.origin && self.key.cert == other.key.cert
-    }
 }
 
 /// `[limits]`

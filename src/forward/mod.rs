@@ -22,7 +22,9 @@ use crate::observe::access::{RequestId, RequestRecord};
 use crate::stream::{Answer, Downstream};
 use crate::upstream::Upstream;
 use crate::upstream::connect::{self, ConnectError};
-use crate::upstream::http1::{Connection, Exchange, ExchangeError, Framing, Reply, ResponseHead, write_request_head};
+use crate::upstream::http1::{
+    Connection, Exchange, ExchangeError, Framing, Reply, ResponseHead, write_request_head,
+};
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
 use request::Outbound;
@@ -103,10 +105,7 @@ pub async fn forward(
         record.server(server);
     }
     if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade::accept(server, &outbound, head, reply, asked).map(|tunnel| {
-            drop(record.take().map(RequestRecord::superseded));
-            Answer::HandOver(tunnel)
-        });
+        return upgrade::accept(server, &outbound, head, reply, asked).map(Answer::HandOver);
     }
     let home = reply_body::Home::new(pools, server, &head.headers);
     Ok(response::answer(head, reply, home, asked, record))
@@ -122,7 +121,11 @@ async fn exchange<'a>(
     body: Incoming,
     asked: &Asked<'_>,
 ) -> Result<Exchanged<'a>, ForwardError> {
-    let limit = if outbound.key.is_some() { asked.timeouts.upgrade } else { asked.timeouts.response };
+    let limit = if outbound.key.is_some() {
+        asked.timeouts.upgrade
+    } else {
+        asked.timeouts.response
+    };
     let mut body = Some(body).filter(|_body| outbound.framing != Framing::Empty);
     let mut tries_left = upstream.config().retries;
     let mut trust_pool = true;
@@ -137,17 +140,36 @@ async fn exchange<'a>(
             Err(error) => return Err(error.into()),
         };
         let mut head = Vec::with_capacity(1024);
-        write_request_head(&mut head, &outbound.method, &outbound.path, &outbound.headers);
+        write_request_head(
+            &mut head,
+            &outbound.method,
+            &outbound.path,
+            &outbound.headers,
+        );
         let sent = (outbound.framing, body.take());
-        let exchange = Exchange::new(connection, outbound.method.clone(), head, sent, asked.body_size);
+        let exchange = Exchange::new(
+            connection,
+            outbound.method.clone(),
+            head,
+            sent,
+            asked.body_size,
+        );
         let (source, spent) = match exchange.run(limit).await {
             Ok((head, reply)) => return Ok((server, head, reply)),
             Err(failed) => failed,
         };
-        let harmless = outbound.framing == Framing::Empty && outbound.key.is_none() && is_idempotent(&outbound.method);
-        let unanswered = matches!(source, ExchangeError::Broken(_) | ExchangeError::Closed { answered: false });
+        let harmless = outbound.framing == Framing::Empty
+            && outbound.key.is_none()
+            && is_idempotent(&outbound.method);
+        let unanswered = matches!(
+            source,
+            ExchangeError::Broken(_) | ExchangeError::Closed { answered: false }
+        );
         if !harmless || !unanswered || (!spent.reused && tries_left == 0) {
-            return Err(ForwardError::Exchange { server: server.clone(), source });
+            return Err(ForwardError::Exchange {
+                server: server.clone(),
+                source,
+            });
         }
         // A kept connection that its server closed just now is nobody's failure; a fresh one's is a try.
         if !spent.reused {
@@ -172,7 +194,10 @@ async fn connection(
 
 /// RFC 9110 §9.2.2
 fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    )
 }
 
 /// The bytes of a head, for a stream that writes it by itself.

@@ -27,7 +27,11 @@ pub(super) struct Home {
 impl Home {
     /// The pool of `server`, which said in `headers` how long it keeps an idle connection.
     pub(super) fn new(pools: &Rc<Pools>, server: &Authority, headers: &HeaderMap) -> Self {
-        Self { pools: pools.clone(), server: server.clone(), limit: keep_alive_limit(headers) }
+        Self {
+            pools: pools.clone(),
+            server: server.clone(),
+            limit: keep_alive_limit(headers),
+        }
     }
 
     pub(super) fn server(&self) -> &Authority {
@@ -80,21 +84,37 @@ struct TooSilent;
 
 impl ReplyBody {
     pub(super) fn new(reply: Reply<Incoming>, life: Lifetime, home: Home, record: Record) -> Self {
-        let mut body = Self { reply: Some(reply), life, home, record };
+        let mut body = Self {
+            reply: Some(reply),
+            life,
+            home,
+            record,
+        };
         body.settle();
         body
     }
 
     /// Gives the connection back as soon as nothing more comes on it.
     fn settle(&mut self) {
-        let Some(reply) = self.reply.take_if(|reply| reply.is_ended() && reply.is_sent()) else { return };
+        let Some(reply) = self
+            .reply
+            .take_if(|reply| reply.is_ended() && reply.is_sent())
+        else {
+            return;
+        };
         if let Some(connection) = reply.reusable() {
-            self.home.pools.keep(&self.home.server, connection, self.home.limit);
+            self.home
+                .pools
+                .keep(&self.home.server, connection, self.home.limit);
         }
         self.record.close(End::Backend, Duration::ZERO);
     }
 
-    fn fail(&mut self, end: End, error: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(
+        &mut self,
+        end: End,
+        error: impl Into<BodyError>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.reply = None;
         self.record.close(end, self.life.silence());
         Poll::Ready(Some(Err(error.into())))
@@ -105,9 +125,14 @@ impl Body for ReplyBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = self.get_mut();
-        let Some(reply) = &mut body.reply else { return Poll::Ready(None) };
+        let Some(reply) = &mut body.reply else {
+            return Poll::Ready(None);
+        };
         match reply.poll_piece(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 body.life.touch();
@@ -133,14 +158,20 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.reply.as_ref().map_or_else(|| SizeHint::with_exact(0), Reply::size_hint)
+        self.reply
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Reply::size_hint)
     }
 }
 
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         // Dropped before its end: the client has left. What ended before has closed its record already.
-        let end = if self.is_end_stream() { End::Backend } else { End::Client };
+        let end = if self.is_end_stream() {
+            End::Backend
+        } else {
+            End::Client
+        };
         self.record.close(end, self.life.silence());
     }
 }

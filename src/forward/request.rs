@@ -26,7 +26,10 @@ pub(super) struct Outbound {
 ///
 /// # Errors
 /// [`ForwardError::Handshake`]: it wants to be a WebSocket and is not one.
-pub(super) fn prepare(request: Request<Incoming>, asked: &Asked<'_>) -> Result<(Outbound, Incoming), ForwardError> {
+pub(super) fn prepare(
+    request: Request<Incoming>,
+    asked: &Asked<'_>,
+) -> Result<(Outbound, Incoming), ForwardError> {
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
     let key = websocket_key(&parts.method, parts.version, &headers)?;
@@ -38,33 +41,56 @@ pub(super) fn prepare(request: Request<Incoming>, asked: &Asked<'_>) -> Result<(
     if key.is_some() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    } else if headers.contains_key(header::TE) {
+        // RFC 9110 §10.1.4: whoever sends TE says so.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
     }
     join_cookies(&mut headers);
     identify(&mut headers, parts.version, asked);
     let path = target(&parts.uri, asked.strip_prefix);
-    Ok((Outbound { method: parts.method, path, headers, framing, key }, body))
+    Ok((
+        Outbound {
+            method: parts.method,
+            path,
+            headers,
+            framing,
+            key,
+        },
+        body,
+    ))
 }
 
 /// RFC 6455 §4.2.1. Only HTTP/1.1 upgrades this way; in HTTP/2 such fields do not exist.
-fn websocket_key(method: &Method, version: Version, headers: &HeaderMap) -> Result<Option<Key>, ForwardError> {
+fn websocket_key(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<Option<Key>, ForwardError> {
     if version != Version::HTTP_11 || !handshake::wants_upgrade(headers) {
         return Ok(None);
     }
-    handshake::check_request(method, version, headers).map(Some).map_err(ForwardError::Handshake)
+    handshake::check_request(method, version, headers)
+        .map(Some)
+        .map_err(ForwardError::Handshake)
 }
 
 fn framing(body: &Incoming) -> Framing {
     if body.is_end_stream() {
         return Framing::Empty;
     }
-    body.size_hint().exact().map_or(Framing::Chunked, Framing::Length)
+    body.size_hint()
+        .exact()
+        .map_or(Framing::Chunked, Framing::Length)
 }
 
 fn frame(headers: &mut HeaderMap, framing: Framing) {
     match framing {
         Framing::Chunked => {
             headers.remove(header::CONTENT_LENGTH);
-            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            headers.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
         }
         Framing::Length(length) => {
             headers.insert(header::CONTENT_LENGTH, length.into());
@@ -80,7 +106,11 @@ fn join_cookies(headers: &mut HeaderMap) {
     if values.next().is_none() || values.next().is_none() {
         return;
     }
-    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }
@@ -115,7 +145,11 @@ fn target(uri: &Uri, prefix: Option<&str>) -> String {
         .and_then(|prefix| whole.strip_prefix(prefix))
         .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
         .unwrap_or(whole);
-    if rest.starts_with('/') || rest == "*" { rest.to_owned() } else { format!("/{rest}") }
+    if rest.starts_with('/') || rest == "*" {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    }
 }
 
 #[cfg(test)]

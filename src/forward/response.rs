@@ -33,16 +33,28 @@ pub(super) fn answer(
     }
     if ending == Ending::Body {
         let life = Lifetime::new(asked.timeouts.idle, None);
-        return body(head, ReplyBody::new(reply, life, home, Record::of(record.take())));
+        return body(
+            head,
+            ReplyBody::new(reply, life, home, Record::of(record.take())),
+        );
     }
     drop(record.take().map(RequestRecord::superseded));
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
     let life = Lifetime::new(timeouts.stream_idle, timeouts.stream_max);
-    let record = StreamRecord::open(asked.id.clone(), Kind::EventStream, asked.route.clone(), client, home.server());
+    let record = StreamRecord::open(
+        asked.id.clone(),
+        Kind::EventStream,
+        asked.route.clone(),
+        client,
+        home.server(),
+    );
     let recode = Recode::between(head.framing, takes_chunks(asked.version));
     match recode.filter(|_recode| asked.downstream.slot.is_some() && reply.is_sent()) {
         Some(recode) => hand_over(head, reply, recode, life, record),
-        None => body(head, ReplyBody::new(reply, life, home, Record::Stream(record))),
+        None => body(
+            head,
+            ReplyBody::new(reply, life, home, Record::Stream(record)),
+        ),
     }
 }
 
@@ -61,13 +73,20 @@ fn hand_over(
     record: StreamRecord,
 ) -> Answer {
     // The connection ends with its stream: hyper, which knew what comes after, has left it.
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    head.headers
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
     if matches!(recode, Recode::Chunks(_) | Recode::Chunk) {
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        head.headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     if !head.headers.contains_key(header::DATE) {
         let now = httpdate::fmt_http_date(SystemTime::now());
-        head.headers.insert(header::DATE, HeaderValue::try_from(now).expect("an HTTP date is visible ASCII"));
+        head.headers.insert(
+            header::DATE,
+            HeaderValue::try_from(now).expect("an HTTP date is visible ASCII"),
+        );
     }
     let socket = reply.into_socket();
     let opening = event_stream::Opening {
@@ -94,16 +113,29 @@ enum Ending {
 
 impl Ending {
     fn of(head: &ResponseHead) -> Self {
-        if matches!(head.framing, Framing::Empty | Framing::Length(_)) || head.version < Version::HTTP_10 {
+        if matches!(head.framing, Framing::Empty | Framing::Length(_))
+            || head.version < Version::HTTP_10
+        {
             return Self::Body;
         }
-        let Some(value) = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        let Some(value) = head
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+        else {
             return Self::Body;
         };
-        let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match &*essence {
             "text/event-stream" => Self::EventStream,
-            "application/x-ndjson" | "application/json-seq" | "multipart/x-mixed-replace" => Self::Endless,
+            "application/x-ndjson" | "application/json-seq" | "multipart/x-mixed-replace" => {
+                Self::Endless
+            }
             grpc if grpc.starts_with("application/grpc") => Self::Endless,
             _ => Self::Body,
         }
@@ -114,11 +146,19 @@ impl Ending {
 fn keep_unbuffered(headers: &mut HeaderMap) {
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     let says = |word: &str| {
-        let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
+        let values = headers
+            .get_all(header::CACHE_CONTROL)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        values
+            .flat_map(|value| value.split(','))
+            .any(|token| token.trim().eq_ignore_ascii_case(word))
     };
     if !says("no-cache") && !says("no-transform") {
-        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+        headers.append(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, no-transform"),
+        );
     }
 }
 
@@ -131,7 +171,12 @@ mod tests {
     fn head(content_type: &str, framing: Framing) -> ResponseHead {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
-        ResponseHead { status: StatusCode::OK, version: Version::HTTP_11, headers, framing }
+        ResponseHead {
+            status: StatusCode::OK,
+            version: Version::HTTP_11,
+            headers,
+            framing,
+        }
     }
 
     #[test]
@@ -145,9 +190,16 @@ mod tests {
             ("text/html", Ending::Body),
         ];
         for (content_type, expected) in cases {
-            assert_eq!(Ending::of(&head(content_type, Framing::Chunked)), expected, "{content_type}");
+            assert_eq!(
+                Ending::of(&head(content_type, Framing::Chunked)),
+                expected,
+                "{content_type}"
+            );
         }
-        assert_eq!(Ending::of(&head("text/event-stream", Framing::Length(3))), Ending::Body);
+        assert_eq!(
+            Ending::of(&head("text/event-stream", Framing::Length(3))),
+            Ending::Body
+        );
     }
 
     #[test]

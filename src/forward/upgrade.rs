@@ -24,13 +24,21 @@ pub(super) fn accept(
     asked: &Asked<'_>,
 ) -> Result<HandOver, ForwardError> {
     let Some(key) = &outbound.key else {
-        return Err(ForwardError::UnaskedUpgrade { server: server.clone() });
+        return Err(ForwardError::UnaskedUpgrade {
+            server: server.clone(),
+        });
     };
-    let wrong = |source| ForwardError::Upgrade { server: server.clone(), source };
+    let wrong = |source| ForwardError::Upgrade {
+        server: server.clone(),
+        source,
+    };
     handshake::check_response(head.status, &head.headers, key).map_err(wrong)?;
+    handshake::check_choice(&outbound.headers, &head.headers).map_err(wrong)?;
     hop_by_hop::strip(&mut head.headers);
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    head.headers
+        .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    head.headers
+        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 
     let socket = reply.into_socket();
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
@@ -38,7 +46,13 @@ pub(super) fn accept(
         backend: socket.tcp,
         greeting: head_bytes(head.status, &head.headers, &socket.early),
         life: Lifetime::new(timeouts.stream_idle, timeouts.stream_max),
-        record: StreamRecord::open(asked.id.clone(), Kind::Tunnel, asked.route.clone(), client, server),
+        record: StreamRecord::open(
+            asked.id.clone(),
+            Kind::Tunnel,
+            asked.route.clone(),
+            client,
+            server,
+        ),
     };
     Ok(HandOver::new(|taken| tunnel::run(taken, opening)))
 }

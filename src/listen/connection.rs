@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service as HyperService;
@@ -61,9 +61,13 @@ pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Liste
     let port = tcp.local_addr().map_or(0, |address| address.port());
     let snapshot = listener.service.snapshot();
     let (stream, protocol) = match listener.protocol {
-        ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => (ClientStream::Clear(tcp), Protocol::Http1),
+        ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => {
+            (ClientStream::Clear(tcp), Protocol::Http1)
+        }
         ListenerProtocol::Tls => {
-            let Some(acceptor) = snapshot.acceptor.clone() else { return };
+            let Some(acceptor) = snapshot.acceptor.clone() else {
+                return;
+            };
             match acceptor.accept(tcp).await {
                 Ok((stream, protocol)) => (ClientStream::Tls(stream), protocol),
                 Err(error) => {
@@ -76,10 +80,24 @@ pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Liste
     let limits = snapshot.config.limits.clone();
     // A connection outlives many snapshots: only its requests hold one.
     drop(snapshot);
-    let scheme = if listener.protocol == ListenerProtocol::Tls { "https" } else { "http" };
+    let scheme = if listener.protocol == ListenerProtocol::Tls {
+        "https"
+    } else {
+        "http"
+    };
     let slot = (protocol == Protocol::Http1).then(Slot::default);
-    let downstream = Downstream { client, port, scheme, slot, guard: held.0.clone() };
-    let connection = Connection { listener, downstream, activity: Activity::new() };
+    let downstream = Downstream {
+        client,
+        port,
+        scheme,
+        slot,
+        guard: held.0.clone(),
+    };
+    let connection = Connection(Rc::new(Facts {
+        listener,
+        downstream,
+        activity: Activity::new(),
+    }));
     match protocol {
         Protocol::Http1 => Box::pin(serve_http1(stream, connection, &limits, held)).await,
         Protocol::Http2 => Box::pin(serve_http2(stream, connection, &limits, held)).await,
@@ -87,8 +105,10 @@ pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Liste
 }
 
 /// What hyper calls for each request.
-#[derive(Clone)]
-struct Connection {
+struct Connection(Rc<Facts>);
+
+/// What all requests of a connection share.
+struct Facts {
     listener: Rc<Listener>,
     downstream: Downstream,
     activity: Rc<Activity>,
@@ -100,12 +120,19 @@ impl HyperService<Request<Incoming>> for Connection {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let busy = self.activity.begin();
-        let Self { listener, downstream, .. } = self.clone();
+        let facts = self.0.clone();
+        let busy = facts.activity.begin();
         Box::pin(async move {
+            let Facts {
+                listener,
+                downstream,
+                ..
+            } = &*facts;
             let response = match listener.protocol {
                 ListenerProtocol::RedirectToHttps => redirect(&request, listener.https_port),
-                ListenerProtocol::Tls | ListenerProtocol::Clear => listener.service.serve(&downstream, request).await,
+                ListenerProtocol::Tls | ListenerProtocol::Clear => {
+                    listener.service.serve(downstream, request).await
+                }
             };
             Ok(response.map(|body| Tracked { body, _busy: busy }))
         })
@@ -113,8 +140,11 @@ impl HyperService<Request<Incoming>> for Connection {
 }
 
 fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body> {
-    respond::redirect_to_https(request, port)
-        .unwrap_or_else(|problem| problem.response(request.headers().get(http::header::ACCEPT)).map(Body::from))
+    respond::redirect_to_https(request, port).unwrap_or_else(|problem| {
+        problem
+            .response(request.headers().get(http::header::ACCEPT))
+            .map(Body::from)
+    })
 }
 
 /// A response's body, which keeps its connection busy until it has ended.
@@ -127,7 +157,10 @@ impl http_body::Body for Tracked {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -151,13 +184,22 @@ enum Http1End {
 }
 
 async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limits, held: Held) {
-    let (activity, client) = (connection.activity.clone(), connection.downstream.client);
-    let (slot, guard) = (connection.downstream.slot.clone().unwrap_or_default(), held.0.clone());
+    let (activity, client) = (
+        connection.0.activity.clone(),
+        connection.0.downstream.client,
+    );
+    let (slot, guard) = (
+        connection.0.downstream.slot.clone().unwrap_or_default(),
+        held.0.clone(),
+    );
     let writes = WriteWatch::default();
     let io = TokioIo::new(Watched::new(stream, activity.clone(), &writes));
     let mut builder = http1::Builder::new();
     // A header section of one field too many is answered with 431 by hyper itself.
-    builder.max_headers(limits.header_count).max_header_size(limits.header_size).timer(TokioTimer::new());
+    builder
+        .max_headers(limits.header_count)
+        .max_header_size(limits.header_size)
+        .timer(TokioTimer::new());
     let mut driver = builder.serve_connection(io, connection);
     let mut patience = Patience::new(activity, limits.keep_alive, limits.header_timeout);
     let mut draining = false;
@@ -179,7 +221,11 @@ async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limi
         Http1End::HandOver(stream) => {
             let parts = driver.into_parts();
             let (guard, permit) = held;
-            let taken = Taken { stream: parts.io.into_inner().stream, early: parts.read_buf, guard };
+            let taken = Taken {
+                stream: parts.io.into_inner().stream,
+                early: parts.read_buf,
+                guard,
+            };
             let life = stream.run(taken);
             tasks::spawn(async move {
                 let _permit = permit;
@@ -208,7 +254,8 @@ fn poll_http1(
     }
     // The service has laid the stream down within the poll above. An earlier, pipelined response may still lie in
     // hyper's buffer: it goes first.
-    if slot.is_due() && !writes.is_behind()
+    if slot.is_due()
+        && !writes.is_behind()
         && let Some(stream) = slot.take()
     {
         return Poll::Ready(Http1End::HandOver(stream));
@@ -221,7 +268,10 @@ async fn say_timed_out(mut stream: ClientStream) {
     let response = Problem::RequestTimeout.response(None);
     let (parts, body) = response.into_parts();
     let mut headers = parts.headers;
-    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    headers.insert(
+        http::header::CONNECTION,
+        http::HeaderValue::from_static("close"),
+    );
     headers.insert(http::header::CONTENT_LENGTH, body.len().into());
     let mut text = Vec::with_capacity(512);
     crate::upstream::http1::write_response_head(&mut text, parts.status, &headers);
@@ -236,8 +286,15 @@ async fn say_timed_out(mut stream: ClientStream) {
 
 async fn serve_http2(stream: ClientStream, connection: Connection, limits: &Limits, held: Held) {
     let (guard, _permit) = held;
-    let (activity, client) = (connection.activity.clone(), connection.downstream.client);
-    let io = TokioIo::new(Watched::new(stream, activity.clone(), &WriteWatch::default()));
+    let (activity, client) = (
+        connection.0.activity.clone(),
+        connection.0.downstream.client,
+    );
+    let io = TokioIo::new(Watched::new(
+        stream,
+        activity.clone(),
+        &WriteWatch::default(),
+    ));
     let mut builder = http2::Builder::new(tasks::Local);
     builder
         .timer(TokioTimer::new())

@@ -37,7 +37,11 @@ pub(super) enum Tired {
 impl Activity {
     pub(super) fn new() -> Rc<Self> {
         let (busy, free_since) = (Cell::new(0), Cell::new(Instant::now()));
-        Rc::new(Self { busy, free_since, head_since: Cell::new(None) })
+        Rc::new(Self {
+            busy,
+            free_since,
+            head_since: Cell::new(None),
+        })
     }
 
     /// Bytes came.
@@ -74,9 +78,18 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(activity: Rc<Activity>, keep_alive: Duration, header_timeout: Duration) -> Self {
+    pub(super) fn new(
+        activity: Rc<Activity>,
+        keep_alive: Duration,
+        header_timeout: Duration,
+    ) -> Self {
         let timer = Box::pin(tokio::time::sleep(header_timeout.min(keep_alive)));
-        Self { activity, keep_alive, header_timeout, timer }
+        Self {
+            activity,
+            keep_alive,
+            header_timeout,
+            timer,
+        }
     }
 
     /// Ready when the connection should end.
@@ -89,7 +102,9 @@ impl Patience {
                 return Poll::Ready(tired);
             }
             // Half a head may come at any time from now: look again after `header_timeout` at the latest.
-            self.timer.as_mut().reset(due.min(now + self.header_timeout));
+            self.timer
+                .as_mut()
+                .reset(due.min(now + self.header_timeout));
         }
     }
 
@@ -99,7 +114,10 @@ impl Patience {
         }
         match self.activity.head_since.get() {
             Some(since) => (since + self.header_timeout, Tired::HalfHead),
-            None => (self.activity.free_since.get() + self.keep_alive, Tired::Silent),
+            None => (
+                self.activity.free_since.get() + self.keep_alive,
+                Tired::Silent,
+            ),
         }
     }
 }

@@ -79,7 +79,10 @@ async fn accept(
 /// The client broke off before it was accepted: nothing is wrong here.
 fn is_the_connections_own(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }
 
 /// None of these can fail on a connected socket but by its end, which the first read will tell.
@@ -88,6 +91,8 @@ fn prepare(tcp: &TcpStream) {
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_notsent_lowat(NOT_SENT_LOW);
     // A peer that vanished without a word is noticed within minutes, not hours.
-    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
     let _ = socket.set_tcp_keepalive(&keepalive);
 }

@@ -24,7 +24,9 @@ pub enum BindError {
         source: io::Error,
     },
     /// There is no such socket.
-    #[error("no socket named `{name}` was handed over (FileDescriptorName= in the .socket unit); there are: {known}")]
+    #[error(
+        "no socket named `{name}` was handed over (FileDescriptorName= in the .socket unit); there are: {known}"
+    )]
     NotInherited {
         /// The name that the configuration uses.
         name: String,
@@ -60,7 +62,10 @@ impl Inherited {
     ///
     /// # Errors
     /// The environment speaks of sockets that are not there.
-    #[expect(unsafe_code, reason = "a descriptor's number becomes its owner here and nowhere else")]
+    #[expect(
+        unsafe_code,
+        reason = "a descriptor's number becomes its owner here and nowhere else"
+    )]
     pub fn take() -> io::Result<Self> {
         use std::os::fd::{FromRawFd, OwnedFd};
         let mut sockets = HashMap::new();
@@ -79,19 +84,37 @@ impl Bound {
     ///
     /// # Errors
     /// [`BindError`]; nothing is bound then.
-    pub fn bind(address: &ListenAddr, workers: usize, inherited: &Inherited) -> Result<Self, BindError> {
+    pub fn bind(
+        address: &ListenAddr,
+        workers: usize,
+        inherited: &Inherited,
+    ) -> Result<Self, BindError> {
         match address {
             ListenAddr::Tcp(address) => {
-                bind_each(*address, workers).map_err(|source| BindError::Refused { address: *address, source })
+                bind_each(*address, workers).map_err(|source| BindError::Refused {
+                    address: *address,
+                    source,
+                })
             }
             ListenAddr::Systemd(name) => {
                 let Some(socket) = inherited.0.get(name) else {
-                    let mut known: Vec<_> = inherited.0.keys().map(|name| format!("`{name}`")).collect();
+                    let mut known: Vec<_> =
+                        inherited.0.keys().map(|name| format!("`{name}`")).collect();
                     known.sort();
-                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                    return Err(BindError::NotInherited { name: name.clone(), known });
+                    let known = if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    };
+                    return Err(BindError::NotInherited {
+                        name: name.clone(),
+                        known,
+                    });
                 };
-                share(socket, workers).map_err(|source| BindError::Unusable { name: name.clone(), source })
+                share(socket, workers).map_err(|source| BindError::Unusable {
+                    name: name.clone(),
+                    source,
+                })
             }
         }
     }
@@ -103,7 +126,10 @@ fn bind_each(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     // without it is refused where anybody listens already.
     drop(open(address, Sharing::Exclusive)?);
     let first = open(address, Sharing::WithSiblings)?;
-    let local = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let local = first
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::AddrNotAvailable)?;
     let mut sockets = vec![TcpListener::from(first)];
     for _sibling in 1..workers {
         sockets.push(open(local, Sharing::WithSiblings)?.into());
@@ -118,7 +144,11 @@ enum Sharing {
 }
 
 fn open(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -134,7 +164,9 @@ fn open(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
 fn share(socket: &TcpListener, workers: usize) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     let local = socket.local_addr()?;
-    let sockets = (0..workers).map(|_worker| socket.try_clone()).collect::<io::Result<_>>()?;
+    let sockets = (0..workers)
+        .map(|_worker| socket.try_clone())
+        .collect::<io::Result<_>>()?;
     Ok(Bound { local, sockets })
 }
 
@@ -147,7 +179,12 @@ mod tests {
         let address = ListenAddr::Tcp("127.0.0.1:0".parse().unwrap());
         let bound = Bound::bind(&address, 3, &Inherited::default()).unwrap();
         assert_eq!(bound.sockets.len(), 3);
-        assert!(bound.sockets.iter().all(|socket| socket.local_addr().unwrap() == bound.local));
+        assert!(
+            bound
+                .sockets
+                .iter()
+                .all(|socket| socket.local_addr().unwrap() == bound.local)
+        );
     }
 
     #[test]
@@ -160,7 +197,11 @@ mod tests {
 
     #[test]
     fn a_name_that_was_not_handed_over_is_told() {
-        let missing = Bound::bind(&ListenAddr::Systemd("https".into()), 1, &Inherited::default());
+        let missing = Bound::bind(
+            &ListenAddr::Systemd("https".into()),
+            1,
+            &Inherited::default(),
+        );
         assert!(missing.unwrap_err().to_string().contains("`https`"));
     }
 }

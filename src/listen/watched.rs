@@ -33,7 +33,11 @@ impl WriteWatch {
 
 impl Watched {
     pub(super) fn new(stream: ClientStream, activity: Rc<Activity>, writes: &WriteWatch) -> Self {
-        Self { stream, activity, write_refused: writes.0.clone() }
+        Self {
+            stream,
+            activity,
+            write_refused: writes.0.clone(),
+        }
     }
 
     fn written<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -43,7 +47,11 @@ impl Watched {
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
@@ -54,7 +62,11 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(written)
     }

@@ -186,11 +186,21 @@ impl Drop for RequestRecord {
         if self.silent {
             return;
         }
-        let Self { id, client, method, host, bytes_out, .. } = self;
+        let Self {
+            id,
+            client,
+            method,
+            host,
+            bytes_out,
+            ..
+        } = self;
         let (path, route) = (self.uri.path(), self.route.as_deref());
         let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
         let server = self.server.as_ref().map(tracing::field::display);
-        let (head_us, total_us) = (self.head.as_micros() as u64, self.begun.elapsed().as_micros() as u64);
+        let (head_us, total_us) = (
+            self.head.as_micros() as u64,
+            self.begun.elapsed().as_micros() as u64,
+        );
         tracing::info!(target: TARGET, %id, %client, %method, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
     }
 }

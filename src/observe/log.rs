@@ -28,7 +28,10 @@ pub struct LogHandle {
 /// Starts the log of the process. To be called once.
 #[must_use]
 pub fn start(settings: &Log) -> LogHandle {
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).finish(io::stdout());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .lossy(true)
+        .finish(io::stdout());
     let dropped = writer.error_counter();
     let (filter, handle) = reload::Layer::new(targets(settings));
     let terminal = io::stdout().is_terminal();
@@ -37,12 +40,25 @@ pub fn start(settings: &Log) -> LogHandle {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal);
-    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(terminal);
+    let lines = if json {
+        lines.json().flatten_event(true).boxed()
+    } else {
+        lines.boxed()
+    };
     // A second start, in a test, keeps the first one's log.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init();
     report_panics();
-    LogHandle { filter: handle, dropped, _writer: guard }
+    LogHandle {
+        filter: handle,
+        dropped,
+        _writer: guard,
+    }
 }
 
 impl LogHandle {
@@ -60,8 +76,14 @@ impl LogHandle {
 }
 
 fn targets(settings: &Log) -> Targets {
-    let access = if settings.access { LevelFilter::INFO } else { LevelFilter::OFF };
-    Targets::new().with_default(settings.level).with_target(access::TARGET, access)
+    let access = if settings.access {
+        LevelFilter::INFO
+    } else {
+        LevelFilter::OFF
+    };
+    Targets::new()
+        .with_default(settings.level)
+        .with_target(access::TARGET, access)
 }
 
 /// A panic ends one task; the operator must see it all the same.

@@ -28,7 +28,11 @@ pub(super) struct Fresh(Vec<(ListenAddr, Listening)>);
 
 impl Listeners {
     /// Binds all of `wanted`, or nothing.
-    pub(super) fn bind(wanted: &[Listener], workers: usize, inherited: &Inherited) -> Result<Self, BindError> {
+    pub(super) fn bind(
+        wanted: &[Listener],
+        workers: usize,
+        inherited: &Inherited,
+    ) -> Result<Self, BindError> {
         let mut listeners = Self(HashMap::new());
         let fresh = listeners.bind_fresh(wanted, workers, inherited)?;
         listeners.0.extend(fresh.0);
@@ -42,10 +46,16 @@ impl Listeners {
         workers: usize,
         inherited: &Inherited,
     ) -> Result<Fresh, BindError> {
-        let missing = wanted.iter().filter(|listener| !self.0.contains_key(&listener.address));
+        let missing = wanted
+            .iter()
+            .filter(|listener| !self.0.contains_key(&listener.address));
         let bind = |listener: &Listener| {
             let bound = Bound::bind(&listener.address, workers, inherited)?;
-            let listening = Listening { protocol: listener.protocol, bound, removed: CancellationToken::new() };
+            let listening = Listening {
+                protocol: listener.protocol,
+                bound,
+                removed: CancellationToken::new(),
+            };
             Ok((listener.address.clone(), listening))
         };
         missing.map(bind).collect::<Result<_, _>>().map(Fresh)
@@ -74,7 +84,9 @@ impl Listeners {
         self.0.extend(fresh.0);
         let https_port = self.https_port();
         for listener in wanted {
-            let Some(listening) = self.0.get_mut(&listener.address) else { continue };
+            let Some(listening) = self.0.get_mut(&listener.address) else {
+                continue;
+            };
             let is_fresh = fresh_addresses.contains(&listener.address);
             if !is_fresh && listening.protocol == listener.protocol && https_port == port_before {
                 continue;
@@ -89,15 +101,27 @@ impl Listeners {
     }
 
     fn https_port(&self) -> u16 {
-        let tls = self.0.values().filter(|listening| listening.protocol == ListenerProtocol::Tls);
+        let tls = self
+            .0
+            .values()
+            .filter(|listening| listening.protocol == ListenerProtocol::Tls);
         let ports: Vec<u16> = tls.map(|listening| listening.bound.local.port()).collect();
-        if ports.contains(&HTTPS) { HTTPS } else { ports.into_iter().min().unwrap_or(HTTPS) }
+        if ports.contains(&HTTPS) {
+            HTTPS
+        } else {
+            ports.into_iter().min().unwrap_or(HTTPS)
+        }
     }
 }
 
 impl Listening {
     fn announce(&self, address: &ListenAddr, https_port: u16, workers: &mut Workers) {
-        let clones: io::Result<Vec<_>> = self.bound.sockets.iter().map(std::net::TcpListener::try_clone).collect();
+        let clones: io::Result<Vec<_>> = self
+            .bound
+            .sockets
+            .iter()
+            .map(std::net::TcpListener::try_clone)
+            .collect();
         let sockets = match clones {
             Ok(sockets) => sockets,
             Err(error) => {

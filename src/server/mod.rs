@@ -67,8 +67,15 @@ struct Server {
 ///
 /// # Errors
 /// [`StartError`]; nothing was served then.
-pub fn run(config: Config, origin: Origin, log: LogHandle, ready: impl FnOnce()) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+pub fn run(
+    config: Config,
+    origin: Origin,
+    log: LogHandle,
+    ready: impl FnOnce(),
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let mut server = Server::start(config, origin, log)?;
@@ -95,7 +102,16 @@ impl Server {
         listeners.announce(&mut workers);
         tracing::info!(workers = count, "ready");
         systemd::ready("serving");
-        Ok(Self { shared, tickets, permits, inherited, listeners, workers, log, origin })
+        Ok(Self {
+            shared,
+            tickets,
+            permits,
+            inherited,
+            listeners,
+            workers,
+            log,
+            origin,
+        })
     }
 
     async fn drain(self, signals: &mut Signals) {
@@ -118,7 +134,12 @@ impl Server {
             }
         };
         let log_lines_dropped = self.log.dropped_lines();
-        tracing::info!(connections = left.connections, tasks = left.tasks, log_lines_dropped, "stopped");
+        tracing::info!(
+            connections = left.connections,
+            tasks = left.tasks,
+            log_lines_dropped,
+            "stopped"
+        );
     }
 }
 

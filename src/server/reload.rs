@@ -26,7 +26,8 @@ impl Server {
     }
 
     fn try_reload(&mut self, path: &Path) -> Result<Vec<String>, String> {
-        let config = config::load(path, &config::env::Process).map_err(|mistakes| mistakes.to_string())?;
+        let config =
+            config::load(path, &config::ProcessEnv).map_err(|mistakes| mistakes.to_string())?;
         let before = self.shared.load_full();
         let changes = changes(&before.config, &config);
         if changes.is_empty() {
@@ -34,14 +35,22 @@ impl Server {
         }
         let fresh = self
             .listeners
-            .bind_fresh(&config.listeners, before.config.server.workers.get(), &self.inherited)
+            .bind_fresh(
+                &config.listeners,
+                before.config.server.workers.get(),
+                &self.inherited,
+            )
             .map_err(|error| respond::chain(&error))?;
         if config.server.workers != before.config.server.workers {
             tracing::warn!("`server.workers` changes with the next start");
         }
-        let (log, listeners, connections) = (config.log, config.listeners.clone(), config.limits.connections);
-        let snapshot =
-            Snapshot::build(config, Some(&before), &self.tickets).map_err(|error| respond::chain(&error))?;
+        let (log, listeners, connections) = (
+            config.log,
+            config.listeners.clone(),
+            config.limits.connections,
+        );
+        let snapshot = Snapshot::build(config, Some(&before), &self.tickets)
+            .map_err(|error| respond::chain(&error))?;
         // Nothing below can fail.
         self.shared.store(Arc::new(snapshot));
         self.listeners.replace(&listeners, fresh, &mut self.workers);
@@ -64,10 +73,22 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     setting("tls", before.tls == after.tls);
     setting("limits", before.limits == after.limits);
     setting("log", before.log == after.log);
-    named(&mut changes, "upstream", &before.upstreams, &after.upstreams);
+    named(
+        &mut changes,
+        "upstream",
+        &before.upstreams,
+        &after.upstreams,
+    );
     named(&mut changes, "bridge", &before.bridges, &after.bridges);
-    let routes = |config: &Config| config.routes.iter().map(|route| (route.name.clone(), route.clone())).collect();
-    let (old, new): (BTreeMap<Arc<str>, _>, BTreeMap<Arc<str>, _>) = (routes(before), routes(after));
+    let routes = |config: &Config| {
+        config
+            .routes
+            .iter()
+            .map(|route| (route.name.clone(), route.clone()))
+            .collect()
+    };
+    let (old, new): (BTreeMap<Arc<str>, _>, BTreeMap<Arc<str>, _>) =
+        (routes(before), routes(after));
     named(&mut changes, "route", &old, &new);
     changes
 }

@@ -61,8 +61,15 @@ struct Worker {
 }
 
 impl Workers {
-    pub(super) fn start(count: usize, shared: &Arc<ArcSwap<Snapshot>>, permits: &Permits) -> io::Result<Self> {
-        (0..count).map(|index| Worker::start(index, shared.clone(), permits.clone())).collect::<io::Result<_>>().map(Self)
+    pub(super) fn start(
+        count: usize,
+        shared: &Arc<ArcSwap<Snapshot>>,
+        permits: &Permits,
+    ) -> io::Result<Self> {
+        (0..count)
+            .map(|index| Worker::start(index, shared.clone(), permits.clone()))
+            .collect::<io::Result<_>>()
+            .map(Self)
     }
 
     /// Gives each worker its own of `parts`.
@@ -80,7 +87,10 @@ impl Workers {
 
     /// Connections that live.
     pub(super) fn live(&self) -> usize {
-        self.0.iter().map(|worker| worker.live.load(Ordering::Relaxed)).sum()
+        self.0
+            .iter()
+            .map(|worker| worker.live.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Returns when every worker has ended.
@@ -104,20 +114,30 @@ impl Workers {
 
 impl Worker {
     fn start(index: usize, shared: Arc<ArcSwap<Snapshot>>, permits: Permits) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (commands, received) = mpsc::channel(COMMANDS);
         let (done, ended) = oneshot::channel();
         let live = Arc::new(AtomicUsize::new(0));
         let seen = live.clone();
-        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let local = LocalSet::new();
-            let left = runtime.block_on(local.run_until(work(shared, permits, received, seen)));
-            // What is left is dropped here, on its own thread, before anybody is told that it is gone.
-            drop(local);
-            drop(runtime);
-            let _ = done.send(left);
-        })?;
-        Ok(Self { commands, live, ended: Some(ended), left: Left::default(), _thread: thread })
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let local = LocalSet::new();
+                let left = runtime.block_on(local.run_until(work(shared, permits, received, seen)));
+                // What is left is dropped here, on its own thread, before anybody is told that it is gone.
+                drop(local);
+                drop(runtime);
+                let _ = done.send(left);
+            })?;
+        Ok(Self {
+            commands,
+            live,
+            ended: Some(ended),
+            left: Left::default(),
+            _thread: thread,
+        })
     }
 
     fn tell(&self, command: Command) {
@@ -148,9 +168,19 @@ async fn work(
             }
         };
         match command {
-            Some(Command::Listen { socket, protocol, https_port, removed }) => {
-                let listener =
-                    Listener { protocol, https_port, service: service.clone(), permits: permits.clone(), removed };
+            Some(Command::Listen {
+                socket,
+                protocol,
+                https_port,
+                removed,
+            }) => {
+                let listener = Listener {
+                    protocol,
+                    https_port,
+                    service: service.clone(),
+                    permits: permits.clone(),
+                    removed,
+                };
                 accept(socket, listener, &trigger);
             }
             Some(Command::Drain { deadline }) => break deadline,
@@ -163,7 +193,11 @@ async fn work(
 
 fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Trigger) {
     match tokio::net::TcpListener::from_std(socket) {
-        Ok(socket) => drop(tasks::spawn(listen::run(socket, Rc::new(listener), trigger.guard()))),
+        Ok(socket) => drop(tasks::spawn(listen::run(
+            socket,
+            Rc::new(listener),
+            trigger.guard(),
+        ))),
         Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
     }
 }
@@ -173,7 +207,9 @@ async fn end(trigger: &drain::Trigger, deadline: Instant, live: &AtomicUsize) ->
     loop {
         live.store(trigger.live(), Ordering::Relaxed);
         let tick = deadline.min(Instant::now() + TICK);
-        let drained = tokio::time::timeout_at(tick, trigger.drained()).await.is_ok();
+        let drained = tokio::time::timeout_at(tick, trigger.drained())
+            .await
+            .is_ok();
         if drained || Instant::now() >= deadline {
             break;
         }
@@ -184,5 +220,8 @@ async fn end(trigger: &drain::Trigger, deadline: Instant, live: &AtomicUsize) ->
     while tasks::live() > 0 && connections == 0 && Instant::now() < tail {
         tokio::time::sleep(TAIL / 50).await;
     }
-    Left { connections, tasks: tasks::live() }
+    Left {
+        connections,
+        tasks: tasks::live(),
+    }
 }

@@ -66,10 +66,30 @@ impl Recode {
 
 /// Runs an event stream to its end.
 pub async fn run(taken: Taken, opening: Opening) {
-    let Taken { stream, early: _pipelined, guard } = taken;
-    let Opening { backend, early, head, recode, life, mut record } = opening;
+    let Taken {
+        stream,
+        early: _pipelined,
+        guard,
+    } = taken;
+    let Opening {
+        backend,
+        early,
+        head,
+        recode,
+        life,
+        mut record,
+    } = opening;
     let outflow = Outflow::new(head);
-    let mut events = EventStream { client: stream, backend, early, recode, outflow, life, state: State::Open, moved: 0 };
+    let mut events = EventStream {
+        client: stream,
+        backend,
+        early,
+        recode,
+        outflow,
+        life,
+        state: State::Open,
+        moved: 0,
+    };
     let end = tokio::select! {
         end = poll_fn(|cx| events.poll(cx)) => end,
         () = ending(&guard) => End::Drain,
@@ -126,7 +146,10 @@ impl EventStream {
                 return Poll::Ready(End::Client);
             }
             if self.state == State::Ending {
-                let _told = ready!(Pin::new(&mut self.client as &mut (dyn tokio::io::AsyncWrite + Unpin)).poll_shutdown(cx));
+                let _told = ready!(
+                    Pin::new(&mut self.client as &mut (dyn tokio::io::AsyncWrite + Unpin))
+                        .poll_shutdown(cx)
+                );
                 return Poll::Ready(End::Backend);
             }
             if let Err(end) = ready!(self.poll_move(cx)) {
@@ -169,7 +192,8 @@ impl EventStream {
                 if whole.ended {
                     self.state = State::Ending;
                 }
-                self.outflow.write(cx, &mut self.client, &data[..whole.length])
+                self.outflow
+                    .write(cx, &mut self.client, &data[..whole.length])
             }
             Recode::Unchunk(chunks) => {
                 let mut plain = Vec::with_capacity(data.len());
@@ -191,7 +215,9 @@ impl EventStream {
             Recode::Chunks(_) | Recode::Unchunk(_) => return Err(End::BackendFailed),
         };
         self.state = State::Ending;
-        self.outflow.write(cx, &mut self.client, last).map_err(|_broken| End::Client)
+        self.outflow
+            .write(cx, &mut self.client, last)
+            .map_err(|_broken| End::Client)
     }
 }
 
@@ -201,19 +227,31 @@ struct Followed {
     ended: bool,
 }
 
-fn follow(chunks: &mut chunked::Decoder, data: &[u8], mut piece: impl FnMut(&[u8])) -> Result<Followed, End> {
+fn follow(
+    chunks: &mut chunked::Decoder,
+    data: &[u8],
+    mut piece: impl FnMut(&[u8]),
+) -> Result<Followed, End> {
     let mut length = 0;
     while length < data.len() {
-        let step = chunks.decode(&data[length..]).map_err(|_broken| End::BackendFailed)?;
+        let step = chunks
+            .decode(&data[length..])
+            .map_err(|_broken| End::BackendFailed)?;
         if let Piece::Data(range) = &step.piece {
             piece(&data[length..][range.clone()]);
         }
         length += step.consumed;
         if matches!(step.piece, Piece::End) {
-            return Ok(Followed { length, ended: true });
+            return Ok(Followed {
+                length,
+                ended: true,
+            });
         }
     }
-    Ok(Followed { length, ended: false })
+    Ok(Followed {
+        length,
+        ended: false,
+    })
 }
 
 fn poll_discard(cx: &mut Context<'_>, client: &mut ClientStream) -> Poll<io::Result<usize>> {

@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::lifecycle::scratch;
 
-/// Which side broke.
-#[derive(Debug)]
-pub enum Broken {
+/// Which side broke. How it broke tells nobody more: a reset is a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
     /// The side that is read from.
-    Source(io::Error),
+    Source,
     /// The side that is written to.
-    Sink(io::Error),
+    Sink,
 }
 
 /// What is on its way to a sink.
@@ -33,11 +33,18 @@ impl Outflow {
     /// `early` goes out first.
     #[must_use]
     pub fn new(early: Bytes) -> Self {
-        Self { kept: early, unflushed: false }
+        Self {
+            kept: early,
+            unflushed: false,
+        }
     }
 
     /// Writes what was kept. Ready when nothing is on its way any more, so that there is room for more.
-    pub fn poll_clear<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, sink: &mut W) -> Poll<io::Result<()>> {
+    pub fn poll_clear<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut W,
+    ) -> Poll<io::Result<()>> {
         while !self.kept.is_empty() {
             let written = ready!(Pin::new(&mut *sink).poll_write(cx, &self.kept))?;
             if written == 0 {
@@ -59,7 +66,12 @@ impl Outflow {
     ///
     /// # Errors
     /// Those of the sink.
-    pub fn write<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, sink: &mut W, data: &[u8]) -> io::Result<()> {
+    pub fn write<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut W,
+        data: &[u8],
+    ) -> io::Result<()> {
         debug_assert!(self.kept.is_empty(), "what is kept goes first");
         let mut rest = data;
         while !rest.is_empty() {
@@ -96,7 +108,11 @@ impl Pipe {
     /// `early` was read from the source before and goes out first.
     #[must_use]
     pub fn new(early: Bytes) -> Self {
-        Self { moved: early.len() as u64, outflow: Outflow::new(early), state: State::Open }
+        Self {
+            moved: early.len() as u64,
+            outflow: Outflow::new(early),
+            state: State::Open,
+        }
     }
 
     /// Bytes that came from the source.
@@ -109,7 +125,12 @@ impl Pipe {
     ///
     /// # Errors
     /// [`Broken`], with its side.
-    pub fn poll<R, W>(&mut self, cx: &mut Context<'_>, source: &mut R, sink: &mut W) -> Poll<Result<(), Broken>>
+    pub fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut R,
+        sink: &mut W,
+    ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -118,9 +139,9 @@ impl Pipe {
             if self.state == State::Ended {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.outflow.poll_clear(cx, sink)).map_err(Broken::Sink)?;
+            ready!(self.outflow.poll_clear(cx, sink)).map_err(|_broken| Broken::Sink)?;
             if self.state == State::Ending {
-                ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(Broken::Sink)?;
+                ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(|_broken| Broken::Sink)?;
                 self.state = State::Ended;
                 continue;
             }
@@ -128,7 +149,12 @@ impl Pipe {
         }
     }
 
-    fn poll_move<R, W>(&mut self, cx: &mut Context<'_>, source: &mut R, sink: &mut W) -> Poll<Result<(), Broken>>
+    fn poll_move<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut R,
+        sink: &mut W,
+    ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -138,7 +164,7 @@ impl Pipe {
                 Ok(()) => {}
                 // A TLS peer that left without close_notify: an end all the same.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => return Poll::Ready(Err(Broken::Source(error))),
+                Err(_broken) => return Poll::Ready(Err(Broken::Source)),
             }
             let data = buffer.filled();
             if data.is_empty() {
@@ -146,7 +172,11 @@ impl Pipe {
                 return Poll::Ready(Ok(()));
             }
             self.moved += data.len() as u64;
-            Poll::Ready(self.outflow.write(cx, sink, data).map_err(Broken::Sink))
+            Poll::Ready(
+                self.outflow
+                    .write(cx, sink, data)
+                    .map_err(|_broken| Broken::Sink),
+            )
         })
     }
 }
@@ -184,7 +214,9 @@ mod tests {
         drop(to);
         from.write_all(b"x").await.unwrap();
         let mut pipe = Pipe::new(Bytes::new());
-        let broken = poll_fn(|cx| pipe.poll(cx, &mut source, &mut sink)).await.unwrap_err();
-        assert!(matches!(broken, Broken::Sink(_)));
+        let broken = poll_fn(|cx| pipe.poll(cx, &mut source, &mut sink))
+            .await
+            .unwrap_err();
+        assert!(matches!(broken, Broken::Sink));
     }
 }

@@ -29,10 +29,26 @@ pub struct Opening {
 
 /// Runs a tunnel to its end.
 pub async fn run(taken: Taken, opening: Opening) {
-    let Taken { stream, early, guard } = taken;
-    let Opening { backend, greeting, life, mut record } = opening;
+    let Taken {
+        stream,
+        early,
+        guard,
+    } = taken;
+    let Opening {
+        backend,
+        greeting,
+        life,
+        mut record,
+    } = opening;
     let (up, down) = (Pipe::new(early), Pipe::new(greeting));
-    let mut tunnel = Tunnel { client: stream, backend, up, down, life, first: None };
+    let mut tunnel = Tunnel {
+        client: stream,
+        backend,
+        up,
+        down,
+        life,
+        first: None,
+    };
     let end = tokio::select! {
         end = poll_fn(|cx| tunnel.poll(cx)) => end,
         () = ending(&guard) => End::Drain,
@@ -61,10 +77,10 @@ impl Tunnel {
             self.life.touch();
         }
         match (up, down) {
-            (Poll::Ready(Err(Broken::Source(_))), _) | (_, Poll::Ready(Err(Broken::Sink(_)))) => {
+            (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => {
                 return Poll::Ready(End::Client);
             }
-            (Poll::Ready(Err(Broken::Sink(_))), _) | (_, Poll::Ready(Err(Broken::Source(_)))) => {
+            (Poll::Ready(Err(Broken::Sink)), _) | (_, Poll::Ready(Err(Broken::Source))) => {
                 return Poll::Ready(End::BackendFailed);
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {

@@ -89,7 +89,10 @@ impl Acceptor {
             Some(tickets) => config.ticketer = tickets.0.clone(),
             None => config.send_tls13_tickets = 0,
         }
-        Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), limit })
+        Ok(Self {
+            tls: TlsAcceptor::from(Arc::new(config)),
+            limit,
+        })
     }
 
     /// Does the whole handshake under one deadline.
@@ -101,7 +104,9 @@ impl Acceptor {
     /// Dropping it closes the connection.
     pub async fn accept(&self, tcp: TcpStream) -> Result<(TlsStream, Protocol), HandshakeError> {
         let handshake = tokio::time::timeout(self.limit, self.tls.accept(tcp));
-        let accepted = handshake.await.map_err(|_elapsed| HandshakeError::TimedOut(self.limit))?;
+        let accepted = handshake
+            .await
+            .map_err(|_elapsed| HandshakeError::TimedOut(self.limit))?;
         let stream = accepted.map_err(HandshakeError::Failed)?;
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,

@@ -21,7 +21,10 @@ impl Upstream {
     /// The group that `config` describes.
     #[must_use]
     pub fn new(config: Arc<model::Upstream>) -> Self {
-        Self { config, turn: AtomicUsize::new(0) }
+        Self {
+            config,
+            turn: AtomicUsize::new(0),
+        }
     }
 
     /// What it was built from.

@@ -45,13 +45,20 @@ impl Pools {
 
     /// Keeps `connection` for the next request, for as long as the server's `Keep-Alive` (`limit`) lets it.
     pub fn keep(&self, server: &Authority, connection: Connection, limit: Option<Duration>) {
-        let limit = limit.map_or(IDLE_LIMIT, |limit| limit.saturating_sub(MARGIN).min(IDLE_LIMIT));
+        let limit = limit.map_or(IDLE_LIMIT, |limit| {
+            limit.saturating_sub(MARGIN).min(IDLE_LIMIT)
+        });
         let mut pools = self.0.borrow_mut();
         if !pools.contains_key(server) {
             pools.insert(server.clone(), Vec::new());
         }
-        let Some(idle) = pools.get_mut(server).filter(|idle| idle.len() < MAX_IDLE) else { return };
-        idle.push(Idle { connection, until: Instant::now() + limit });
+        let Some(idle) = pools.get_mut(server).filter(|idle| idle.len() < MAX_IDLE) else {
+            return;
+        };
+        idle.push(Idle {
+            connection,
+            until: Instant::now() + limit,
+        });
     }
 
     /// Closes what has been idle for too long or was closed by its server. Called now and then by the worker.
@@ -73,8 +80,12 @@ impl Pools {
 #[must_use]
 pub fn keep_alive_limit(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("keep-alive")?.to_str().ok()?;
-    let parameters = value.split(',').filter_map(|parameter| parameter.trim().split_once('='));
-    let (_, seconds) = parameters.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    let parameters = value
+        .split(',')
+        .filter_map(|parameter| parameter.trim().split_once('='));
+    let (_, seconds) = parameters
+        .into_iter()
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
     seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
@@ -87,12 +98,17 @@ mod tests {
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         (near, listener.accept().await.unwrap().0)
     }
 
     fn server() -> Authority {
-        Authority { host: "a".into(), port: 1 }
+        Authority {
+            host: "a".into(),
+            port: 1,
+        }
     }
 
     #[tokio::test]

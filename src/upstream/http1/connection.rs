@@ -24,7 +24,11 @@ impl Connection {
     /// A fresh connection.
     #[must_use]
     pub fn new(tcp: TcpStream) -> Self {
-        Self { tcp, unread: Bytes::new(), reused: false }
+        Self {
+            tcp,
+            unread: Bytes::new(),
+            reused: false,
+        }
     }
 
     /// Whether an exchange has ended on it before: then the server may have closed it just when it was needed.
@@ -55,7 +59,11 @@ impl Connection {
             ready!(Pin::new(&mut self.tcp).poll_read(cx, buffer))?;
             let (taken, result) = take(buffer.filled());
             let rest = &buffer.filled()[taken..];
-            self.unread = if rest.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(rest) };
+            self.unread = if rest.is_empty() {
+                Bytes::new()
+            } else {
+                Bytes::copy_from_slice(rest)
+            };
             Poll::Ready(Ok(result))
         })
     }

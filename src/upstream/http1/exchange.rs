@@ -88,7 +88,13 @@ where
         limit: Option<u64>,
     ) -> Self {
         let upload = Upload::new(head, framing, body, limit);
-        Self { connection, upload, method, partial: Vec::new(), interim: 0 }
+        Self {
+            connection,
+            upload,
+            method,
+            partial: Vec::new(),
+            interim: 0,
+        }
     }
 
     /// Sends the request and reads the final response's head. The body may still be under way then: whoever holds the
@@ -99,14 +105,23 @@ where
     ///
     /// # Cancel safety
     /// Dropping it closes the connection: the server sees that its client has left.
-    pub async fn run(mut self, limit: Option<Duration>) -> Result<(ResponseHead, Reply<B>), (ExchangeError, Spent)> {
+    pub async fn run(
+        mut self,
+        limit: Option<Duration>,
+    ) -> Result<(ResponseHead, Reply<B>), (ExchangeError, Spent)> {
         let mut clock = limit.map(Clock::new);
         match poll_fn(|cx| self.poll_head(cx, &mut clock)).await {
             Ok(head) => {
                 let reply = Reply::new(self.connection, self.upload, &head);
                 Ok((head, reply))
             }
-            Err(error) => Err((error, Spent { reused: self.connection.reused, body_begun: self.upload.has_begun() })),
+            Err(error) => Err((
+                error,
+                Spent {
+                    reused: self.connection.reused,
+                    body_begun: self.upload.has_begun(),
+                },
+            )),
         }
     }
 
@@ -122,17 +137,30 @@ where
         if let Poll::Ready(head) = self.poll_final_head(cx) {
             return Poll::Ready(head);
         }
-        let Some(clock) = clock else { return Poll::Pending };
+        let Some(clock) = clock else {
+            return Poll::Pending;
+        };
         let limit = ready!(clock.poll_expired(cx, self.upload.written()));
-        let late = if self.upload.is_done() { ExchangeError::TimedOut } else { ExchangeError::Stalled };
+        let late = if self.upload.is_done() {
+            ExchangeError::TimedOut
+        } else {
+            ExchangeError::Stalled
+        };
         Poll::Ready(Err(late(limit)))
     }
 
-    fn poll_final_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, ExchangeError>> {
+    fn poll_final_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, ExchangeError>> {
         loop {
-            let Some(head) = ready!(self.poll_one_head(cx))? else { continue };
+            let Some(head) = ready!(self.poll_one_head(cx))? else {
+                continue;
+            };
             // 101 ends HTTP on this connection: it is final although it is informational.
-            if !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if !head.status.is_informational()
+                || head.status == http::StatusCode::SWITCHING_PROTOCOLS
+            {
                 return Poll::Ready(Ok(head));
             }
             self.interim += 1;
@@ -143,11 +171,19 @@ where
     }
 
     /// One read; `None` when the head is not whole after it.
-    fn poll_one_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<ResponseHead>, ExchangeError>> {
+    fn poll_one_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<ResponseHead>, ExchangeError>> {
         let (partial, method) = (&mut self.partial, &self.method);
         let read = self.connection.poll_with(cx, |input| {
             if input.is_empty() {
-                return (0, Err(ExchangeError::Closed { answered: !partial.is_empty() }));
+                return (
+                    0,
+                    Err(ExchangeError::Closed {
+                        answered: !partial.is_empty(),
+                    }),
+                );
             }
             take_head(partial, input, method)
         });
@@ -166,7 +202,12 @@ struct Clock {
 
 impl Clock {
     fn new(limit: Duration) -> Self {
-        Self { limit, written: 0, since: Instant::now(), timer: None }
+        Self {
+            limit,
+            written: 0,
+            since: Instant::now(),
+            timer: None,
+        }
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>, written: u64) -> Poll<Duration> {
@@ -175,7 +216,9 @@ impl Clock {
             self.since = Instant::now();
         }
         let due = self.since + self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if timer.deadline() != due {
             timer.as_mut().reset(due);
         }
@@ -219,7 +262,11 @@ fn take_head(partial: &mut Vec<u8>, input: &[u8], method: &Method) -> Taken {
 }
 
 fn within_bounds(partial: &[u8]) -> Result<Option<ResponseHead>, ExchangeError> {
-    if partial.len() > MAX_HEAD { Err(ExchangeError::HeadTooLarge) } else { Ok(None) }
+    if partial.len() > MAX_HEAD {
+        Err(ExchangeError::HeadTooLarge)
+    } else {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

@@ -85,7 +85,10 @@ fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
 ///
 /// # Errors
 /// [`BadHead`].
-pub(super) fn parse(input: &[u8], request: &Method) -> Result<Option<(ResponseHead, usize)>, BadHead> {
+pub(super) fn parse(
+    input: &[u8],
+    request: &Method,
+) -> Result<Option<(ResponseHead, usize)>, BadHead> {
     let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -97,11 +100,26 @@ pub(super) fn parse(input: &[u8], request: &Method) -> Result<Option<(ResponseHe
     if bare_line_feed(&input[..length]) {
         return Err(BadHead::Syntax(httparse::Error::NewLine));
     }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadHead::Field)?;
-    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let status = parsed
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(BadHead::Field)?;
+    let version = if parsed.version == Some(0) {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
     let headers = copy_fields(&input[..length], parsed.headers)?;
     let framing = framing(request, status, version, &headers)?;
-    Ok(Some((ResponseHead { status, version, headers, framing }, length)))
+    Ok(Some((
+        ResponseHead {
+            status,
+            version,
+            headers,
+            framing,
+        },
+        length,
+    )))
 }
 
 fn bare_line_feed(head: &[u8]) -> bool {
@@ -114,9 +132,14 @@ fn copy_fields(head: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap
     let origin = head.as_ptr() as usize;
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_invalid| BadHead::Field)?;
+        let name =
+            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_invalid| BadHead::Field)?;
         let start = field.value.as_ptr() as usize - origin;
-        let value = if field.value.is_empty() { Bytes::new() } else { copy.slice(start..start + field.value.len()) };
+        let value = if field.value.is_empty() {
+            Bytes::new()
+        } else {
+            copy.slice(start..start + field.value.len())
+        };
         let value = HeaderValue::from_maybe_shared(value).map_err(|_invalid| BadHead::Field)?;
         headers.append(name, value);
     }
@@ -161,7 +184,9 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u
 
 fn decimal(value: &[u8]) -> Result<u64, BadHead> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let number = digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten();
+    let number = digits
+        .then(|| std::str::from_utf8(value).ok()?.parse().ok())
+        .flatten();
     number.ok_or(BadHead::AmbiguousLength)
 }
 
@@ -176,13 +201,25 @@ mod tests {
     #[test]
     fn the_framing_follows_the_fields() {
         let cases = [
-            ("HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n", Framing::Length(12)),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Framing::Empty),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n",
+                Framing::Length(12),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                Framing::Empty,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n",
+                Framing::Chunked,
+            ),
             ("HTTP/1.1 200\r\n\r\n", Framing::UntilClose),
             ("HTTP/1.0 200 OK\r\nX-Empty:\r\n\r\n", Framing::UntilClose),
             ("HTTP/1.1 204 No Content\r\n\r\n", Framing::Empty),
-            ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", Framing::Empty),
+            (
+                "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+                Framing::Empty,
+            ),
             ("HTTP/1.1 101 Switching Protocols\r\n\r\n", Framing::Empty),
         ];
         for (text, expected) in cases {
@@ -190,7 +227,12 @@ mod tests {
             assert_eq!(head.framing, expected, "{text}");
             assert_eq!(length, text.len());
         }
-        let (head, _) = parse(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n", &Method::HEAD).unwrap().unwrap();
+        let (head, _) = parse(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n",
+            &Method::HEAD,
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(head.framing, Framing::Empty);
     }
 

@@ -1,7 +1,6 @@
 //! What follows the head of a response: a body, or a bare socket.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -87,26 +86,43 @@ where
     /// The bare socket, for a long stream.
     #[must_use]
     pub fn into_socket(self) -> Socket {
-        Socket { tcp: self.connection.tcp, early: self.connection.unread, framing: self.framing }
+        Socket {
+            tcp: self.connection.tcp,
+            early: self.connection.unread,
+            framing: self.framing,
+        }
     }
 
     /// The connection, if it can take another request: all was sent, all was read, nothing more came, and neither
     /// side wants it closed.
     #[must_use]
     pub fn reusable(self) -> Option<Connection> {
-        let clean = self.ended && self.keep_alive && self.upload.is_done() && self.connection.unread.is_empty();
-        clean.then_some(Connection { reused: true, ..self.connection })
+        let clean = self.ended
+            && self.keep_alive
+            && self.upload.is_done()
+            && self.connection.unread.is_empty();
+        clean.then_some(Connection {
+            reused: true,
+            ..self.connection
+        })
     }
 
     /// The next piece of the body.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+    pub fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         if !self.upload.is_done()
             && let Poll::Ready(Err(error)) = self.upload.poll(cx, &mut self.connection.tcp)
         {
             return Poll::Ready(Some(Err(ReplyError::Request(error))));
         }
         if self.ended {
-            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            return Poll::Ready(
+                self.trailers
+                    .take()
+                    .map(|trailers| Ok(Frame::trailers(trailers))),
+            );
         }
         let next = match self.framing {
             Framing::Empty => return Poll::Ready(None),
@@ -117,7 +133,11 @@ where
         Poll::Ready(next.transpose())
     }
 
-    fn poll_counted(&mut self, cx: &mut Context<'_>, left: u64) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
+    fn poll_counted(
+        &mut self,
+        cx: &mut Context<'_>,
+        left: u64,
+    ) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
         let data = ready!(self.connection.poll_with(cx, |input| {
             let taken = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
             (taken, Bytes::copy_from_slice(&input[..taken]))
@@ -133,11 +153,15 @@ where
     }
 
     /// All the data of one read is one frame, however many chunks it came in.
-    fn poll_chunked(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
+    fn poll_chunked(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
         loop {
             let chunks = &mut self.chunks;
-            let (data, ended) = ready!(self.connection.poll_with(cx, |input| decode(chunks, input)))
-                .map_err(ReplyError::Broken)??;
+            let (data, ended) =
+                ready!(self.connection.poll_with(cx, |input| decode(chunks, input)))
+                    .map_err(ReplyError::Broken)??;
             if ended {
                 self.ended = true;
                 self.trailers = self.chunks.trailers();
@@ -151,9 +175,15 @@ where
         }
     }
 
-    fn poll_until_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
-        let data = ready!(self.connection.poll_with(cx, |input| (input.len(), Bytes::copy_from_slice(input))))
-            .map_err(ReplyError::Broken)?;
+    fn poll_until_close(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
+        let data = ready!(
+            self.connection
+                .poll_with(cx, |input| (input.len(), Bytes::copy_from_slice(input)))
+        )
+        .map_err(ReplyError::Broken)?;
         if data.is_empty() {
             self.ended = true;
             self.keep_alive = false;
@@ -200,10 +230,16 @@ fn decode(chunks: &mut chunked::Decoder, input: &[u8]) -> (usize, Decoded) {
 fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
     let says = |word: &str| {
         let values = headers.get_all(header::CONNECTION).iter();
-        let mut tokens = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let mut tokens = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
         tokens.any(|token| token.trim().eq_ignore_ascii_case(word))
     };
-    if version == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
+    if version == Version::HTTP_10 {
+        says("keep-alive")
+    } else {
+        !says("close")
+    }
 }
 
 #[cfg(test)]
@@ -225,6 +261,9 @@ mod tests {
         let mut chunks = chunked::Decoder::new();
         let (_, decoded) = decode(&mut chunks, b"3\r\nab");
         assert!(!decoded.unwrap().1);
-        assert!(matches!(decode(&mut chunks, b"").1, Err(ReplyError::Incomplete)));
+        assert!(matches!(
+            decode(&mut chunks, b"").1,
+            Err(ReplyError::Incomplete)
+        ));
     }
 }

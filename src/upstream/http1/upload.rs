@@ -45,9 +45,27 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// `head` is written as it is; `framing` is what it says of `body`. More than `limit` bytes of body are an error.
-    pub(super) fn new(head: Vec<u8>, framing: Framing, body: Option<B>, limit: Option<u64>) -> Self {
-        let state = if body.is_none() || framing == Framing::Empty { State::Last } else { State::Body(framing) };
-        Self { body, state, before: head, data: Bytes::new(), after: b"", sent: 0, written: 0, limit }
+    pub(super) fn new(
+        head: Vec<u8>,
+        framing: Framing,
+        body: Option<B>,
+        limit: Option<u64>,
+    ) -> Self {
+        let state = if body.is_none() || framing == Framing::Empty {
+            State::Last
+        } else {
+            State::Body(framing)
+        };
+        Self {
+            body,
+            state,
+            before: head,
+            data: Bytes::new(),
+            after: b"",
+            sent: 0,
+            written: 0,
+            limit,
+        }
     }
 
     /// Whether the request was written whole.
@@ -66,7 +84,11 @@ where
     }
 
     /// Writes on. Ready when all is written, or when the server takes no more (it may have answered already).
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<Result<(), ExchangeError>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        tcp: &mut TcpStream,
+    ) -> Poll<Result<(), ExchangeError>> {
         loop {
             if matches!(self.state, State::Done | State::Refused) {
                 return Poll::Ready(Ok(()));
@@ -84,7 +106,11 @@ where
 
     fn poll_write(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<io::Result<()>> {
         loop {
-            let slices = [IoSlice::new(&self.before), IoSlice::new(&self.data), IoSlice::new(self.after)];
+            let slices = [
+                IoSlice::new(&self.before),
+                IoSlice::new(&self.data),
+                IoSlice::new(self.after),
+            ];
             if slices.iter().all(|slice| slice.is_empty()) {
                 return Poll::Ready(Ok(()));
             }
@@ -105,8 +131,14 @@ where
         self.after = &self.after[written - before - data..];
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, framing: Framing) -> Poll<Result<(), ExchangeError>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(self.end(framing, None)) };
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        framing: Framing,
+    ) -> Poll<Result<(), ExchangeError>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(self.end(framing, None));
+        };
         let frame = match ready!(Pin::new(body).poll_frame(cx)) {
             None => return Poll::Ready(self.end(framing, None)),
             Some(Err(error)) => return Poll::Ready(Err(ExchangeError::Client(error.into()))),

@@ -1,0 +1,230 @@
+//! One channel: a bridge with one set of path values. One feed, one sequence of events, one log.
+//!
+//! A channel is shared between workers: its feed writes on one of them, subscribers read on all. It holds no
+//! subscriber itself; each worker with subscribers has a waker here, which the feed calls after it has appended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::cursor::{Epoch, EventId};
+use super::log::Log;
+use super::map::Upstream;
+
+/// Publishes that wait for the feed's task; more are refused as if the feed were down.
+const PUBLISHES: usize = 64;
+
+/// A message for the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// As a text message.
+    Text(String),
+    /// As a binary message.
+    Binary(bytes::Bytes),
+}
+
+/// Messages for the feed, in their order. Dropped unanswered: the feed was lost before they were written.
+#[derive(Debug)]
+pub struct Publish {
+    /// What is to be sent.
+    pub messages: Vec<Outgoing>,
+    /// Told when all of it was handed to the feed's socket.
+    pub written: oneshot::Sender<()>,
+}
+
+/// The feed is not open, or has too much to write already. Nothing was sent, or not all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the feed takes no message now")]
+pub struct Down;
+
+/// What all workers share of a channel.
+#[derive(Debug)]
+pub struct Channel {
+    key: String,
+    name: Arc<str>,
+    epoch: Epoch,
+    log: Arc<Log>,
+    upstream: AtomicU8,
+    /// Subscribers and publishers that have it open. Raised only under the bridge's lock.
+    users: AtomicUsize,
+    /// Told when `users` falls to zero.
+    unused: Notify,
+    wakers: ArcSwap<Vec<Arc<Notify>>>,
+    publish: mpsc::Sender<Publish>,
+}
+
+impl Channel {
+    /// A channel whose feed was never open, with one user; and what its feed is to publish.
+    pub(super) fn new(
+        key: String,
+        name: Arc<str>,
+        log: Arc<Log>,
+    ) -> (Self, mpsc::Receiver<Publish>) {
+        let (publish, publishes) = mpsc::channel(PUBLISHES);
+        let channel = Self {
+            key,
+            name,
+            epoch: Epoch::random(),
+            log,
+            upstream: AtomicU8::new(Upstream::Connecting as u8),
+            users: AtomicUsize::new(1),
+            unused: Notify::new(),
+            wakers: ArcSwap::default(),
+            publish,
+        };
+        (channel, publishes)
+    }
+
+    /// What sets it apart from the bridge's other channels.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// How it is called towards clients and in logs.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its log's life.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The id of the event numbered `seq`.
+    #[must_use]
+    pub fn id(&self, seq: u64) -> EventId {
+        EventId {
+            epoch: self.epoch,
+            seq,
+        }
+    }
+
+    /// Where its feed stands.
+    #[must_use]
+    pub fn upstream(&self) -> Upstream {
+        match self.upstream.load(Ordering::Acquire) {
+            up if up == Upstream::Up as u8 => Upstream::Up,
+            lost if lost == Upstream::Reconnecting as u8 => Upstream::Reconnecting,
+            gone if gone == Upstream::Gone as u8 => Upstream::Gone,
+            _ => Upstream::Connecting,
+        }
+    }
+
+    /// Sends `messages` up the feed, and returns once the last was handed to the feed's socket.
+    ///
+    /// # Errors
+    /// [`Down`], at once when the feed is not open: nothing waits for it to come back.
+    ///
+    /// # Cancel safety
+    /// When it is dropped the messages may still be sent.
+    pub async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), Down> {
+        if self.upstream() != Upstream::Up {
+            return Err(Down);
+        }
+        let (written, answer) = oneshot::channel();
+        let publish = Publish { messages, written };
+        self.publish.try_send(publish).map_err(|_full| Down)?;
+        answer.await.map_err(|_dropped| Down)
+    }
+
+    /// Says where the feed stands, and wakes every worker that has subscribers.
+    pub(super) fn set_upstream(&self, upstream: Upstream) {
+        self.upstream.store(upstream as u8, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes every worker that has subscribers: something was appended.
+    pub(super) fn wake(&self) {
+        self.wakers
+            .load()
+            .iter()
+            .for_each(|waker| waker.notify_one());
+    }
+
+    /// Adds a worker's waker.
+    pub(super) fn enlist(&self, waker: &Arc<Notify>) {
+        self.wakers.rcu(|wakers| {
+            let mut wakers = Vec::clone(wakers);
+            wakers.push(waker.clone());
+            wakers
+        });
+    }
+
+    /// Removes a worker's waker.
+    pub(super) fn delist(&self, waker: &Arc<Notify>) {
+        self.wakers.rcu(|wakers| {
+            let mut wakers = Vec::clone(wakers);
+            wakers.retain(|other| !Arc::ptr_eq(other, waker));
+            wakers
+        });
+    }
+
+    pub(super) fn users(&self) -> usize {
+        self.users.load(Ordering::Acquire)
+    }
+
+    /// One more user. Only under the bridge's lock, so that a channel without users stays so while it is removed.
+    pub(super) fn enter(&self) {
+        self.users.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn leave(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.unused.notify_one();
+        }
+    }
+
+    /// Returns after the last user has left. One may have come since.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    pub(super) async fn unused(&self) {
+        self.unused.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::log::tests::writer;
+
+    #[tokio::test]
+    async fn publishing_waits_for_the_socket_and_never_for_a_feed_that_is_down() {
+        let log = writer(1).log();
+        let (channel, mut publishes) = Channel::new(String::new(), "prices".into(), log);
+        let hello = || vec![Outgoing::Text("hello".into())];
+        assert_eq!(channel.publish(hello()).await, Err(Down));
+        channel.set_upstream(Upstream::Up);
+        let written = async {
+            let publish = publishes.recv().await.unwrap();
+            assert_eq!(publish.messages, hello());
+            publish.written.send(()).unwrap();
+        };
+        assert_eq!(tokio::join!(channel.publish(hello()), written).0, Ok(()));
+        let lost = async { drop(publishes.recv().await) };
+        assert_eq!(tokio::join!(channel.publish(hello()), lost).0, Err(Down));
+    }
+
+    #[tokio::test]
+    async fn only_enlisted_workers_are_woken() {
+        let log = writer(1).log();
+        let (channel, _publishes) = Channel::new(String::new(), "prices".into(), log);
+        let (here, there) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        channel.enlist(&here);
+        channel.enlist(&there);
+        channel.delist(&there);
+        channel.wake();
+        here.notified().await;
+        assert!(channel.wakers.load().len() == 1);
+    }
+}

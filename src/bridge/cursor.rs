@@ -1,0 +1,310 @@
+//! Where a subscriber stands in a log, and where it goes on.
+//!
+//! Invariant: a subscriber that comes back with a cursor either gets every event after it, or is told of a gap. No
+//! cursor whatever leads to a silent loss, to an error, or to waiting for a number that will never come.
+
+use std::fmt;
+
+use crate::config::model::{OnGap, Start};
+
+use super::log::View;
+
+/// Ids are shorter than this; a longer one was not made here.
+const LONGEST_ID: usize = 64;
+const EPOCH_LEN: usize = 10;
+
+/// One continuous life of a log: ten random digits of base 36, new whenever continuity is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch([u8; EPOCH_LEN]);
+
+impl Epoch {
+    /// A new epoch.
+    #[must_use]
+    pub fn random() -> Self {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        Self(std::array::from_fn(|_| DIGITS[fastrand::usize(..36)]))
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let digits: [u8; EPOCH_LEN] = text.try_into().ok()?;
+        let is_digit = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+        digits.iter().all(is_digit).then_some(Self(digits))
+    }
+}
+
+/// `<epoch>-<seq>`: an event, or the place right behind it. The number 0 is the place before the first event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId {
+    /// The log's life.
+    pub epoch: Epoch,
+    /// The event's number in it.
+    pub seq: u64,
+}
+
+impl EventId {
+    /// Reads an id as it was written by [`EventId::write`]; no other spelling of it is taken.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, seq) = text.split_at_checked(EPOCH_LEN)?;
+        let digits = seq.strip_prefix('-')?;
+        let canonical = digits == "0" || !digits.starts_with(['0', '+']);
+        let seq = digits.parse().ok().filter(|_| canonical)?;
+        let epoch = Epoch::parse(epoch.as_bytes())?;
+        Some(Self { epoch, seq })
+    }
+
+    /// Appends the `id` field with this id.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(b"id: ");
+        out.extend_from_slice(&self.epoch.0);
+        out.push(b'-');
+        out.extend_from_slice(digits.format(self.seq).as_bytes());
+        out.push(b'\n');
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.epoch.0.iter().try_for_each(|digit| {
+            use fmt::Write as _;
+            f.write_char(char::from(*digit))
+        })?;
+        write!(f, "-{}", self.seq)
+    }
+}
+
+/// Where a client says it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// It says nothing: a new client.
+    Absent,
+    /// At the log's oldest event.
+    Earliest,
+    /// At the next event.
+    Latest,
+    /// Right behind this event.
+    Behind(EventId),
+    /// It says something that no log gave it.
+    Unreadable,
+}
+
+impl Cursor {
+    /// Reads what a client said.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "" => Self::Absent,
+            "earliest" => Self::Earliest,
+            "latest" => Self::Latest,
+            long if long.len() > LONGEST_ID => Self::Unreadable,
+            id => EventId::parse(id).map_or(Self::Unreadable, Self::Behind),
+        }
+    }
+}
+
+/// Something is missing between two events, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// Events after the cursor have left the log.
+    Evicted {
+        /// How many the client will not get.
+        missed: u64,
+    },
+    /// The cursor is of another life of the log.
+    Epoch,
+    /// The cursor is ahead of the log.
+    Ahead,
+    /// The cursor is not an id.
+    BadId,
+    /// The feed sent a message over the limit.
+    Oversize {
+        /// Its size, as far as it was announced.
+        bytes: u64,
+    },
+    /// The feed was lost and came back.
+    UpstreamReconnect {
+        /// How long it was away, in milliseconds.
+        down_ms: u64,
+    },
+}
+
+/// How a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// The first event it gets.
+    pub next: u64,
+    /// What it is told first.
+    pub gap: Option<Gap>,
+    /// Whether it goes on where it was.
+    pub resumed: bool,
+    /// How many events of the log it gets.
+    pub replay: u64,
+}
+
+/// Where a client with `cursor` begins, in a log of `epoch` as `view` shows it.
+#[must_use]
+pub fn resolve(cursor: Cursor, epoch: Epoch, view: &View, start: Start, on_gap: OnGap) -> Opening {
+    let (floor, head) = (view.floor(), view.head());
+    let after_gap = match on_gap {
+        OnGap::Available => floor,
+        OnGap::Live => head,
+    };
+    let fresh = |next| (next, None, false);
+    let broken = |gap| (after_gap, Some(gap), false);
+    let (next, gap, resumed) = match cursor {
+        Cursor::Absent if start == Start::Live => fresh(head),
+        Cursor::Absent | Cursor::Earliest => fresh(floor),
+        Cursor::Latest => fresh(head),
+        Cursor::Unreadable => broken(Gap::BadId),
+        Cursor::Behind(id) if id.epoch != epoch => broken(Gap::Epoch),
+        Cursor::Behind(id) => match id.seq.checked_add(1) {
+            Some(next) if next < floor => broken(Gap::Evicted {
+                missed: after_gap - next,
+            }),
+            Some(next) if next <= head => (next, None, true),
+            _ => broken(Gap::Ahead),
+        },
+    };
+    Opening {
+        next,
+        gap,
+        resumed,
+        replay: head - next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bridge::log::tests::{fill, writer};
+
+    const EPOCH: Epoch = Epoch(*b"0123456789");
+    const OTHER: Epoch = Epoch(*b"abcdefghij");
+
+    fn behind(seq: u64) -> Cursor {
+        Cursor::Behind(EventId { epoch: EPOCH, seq })
+    }
+
+    fn opening(next: u64, gap: Option<Gap>, resumed: bool, replay: u64) -> Opening {
+        Opening {
+            next,
+            gap,
+            resumed,
+            replay,
+        }
+    }
+
+    #[test]
+    fn ids_have_one_spelling() {
+        for text in ["0123456789-0", "abcdefghij-18446744073709551615"] {
+            assert_eq!(EventId::parse(text).unwrap().to_string(), text);
+        }
+        let refused = [
+            "",
+            "0123456789",
+            "0123456789-",
+            "0123456789-01",
+            "0123456789-+1",
+            "0123456789--1",
+            "012345678-1",
+            "01234567é-1",
+            "ABCDEFGHIJ-1",
+            "0123456789-18446744073709551616",
+            "0123456789-1 ",
+        ];
+        for text in refused {
+            assert_eq!(EventId::parse(text), None, "{text}");
+        }
+        let mut out = Vec::new();
+        EventId {
+            epoch: EPOCH,
+            seq: 7,
+        }
+        .write(&mut out);
+        assert_eq!(out, b"id: 0123456789-7\n");
+    }
+
+    #[test]
+    fn every_cursor_has_its_opening() {
+        // The log holds 11 to 20.
+        let mut writer = writer(10);
+        fill(&mut writer, 20);
+        let view = writer.log().view();
+        let other = Cursor::Behind(EventId {
+            epoch: OTHER,
+            seq: 15,
+        });
+        let missed = |missed| Some(Gap::Evicted { missed });
+        let (live, available) = (OnGap::Live, OnGap::Available);
+        let table = [
+            (Cursor::Absent, available, opening(21, None, false, 0)),
+            (Cursor::Latest, available, opening(21, None, false, 0)),
+            (Cursor::Earliest, available, opening(11, None, false, 10)),
+            (behind(15), available, opening(16, None, true, 5)),
+            (behind(20), available, opening(21, None, true, 0)),
+            (behind(10), available, opening(11, None, true, 10)),
+            (behind(9), available, opening(11, missed(1), false, 10)),
+            (behind(0), live, opening(21, missed(20), false, 0)),
+            (other, available, opening(11, Some(Gap::Epoch), false, 10)),
+            (other, live, opening(21, Some(Gap::Epoch), false, 0)),
+            (
+                behind(21),
+                available,
+                opening(11, Some(Gap::Ahead), false, 10),
+            ),
+            (
+                behind(u64::MAX),
+                live,
+                opening(21, Some(Gap::Ahead), false, 0),
+            ),
+            (
+                Cursor::parse("rubbish"),
+                live,
+                opening(21, Some(Gap::BadId), false, 0),
+            ),
+            (
+                Cursor::parse(&"9".repeat(4_000)),
+                live,
+                opening(21, Some(Gap::BadId), false, 0),
+            ),
+        ];
+        for (cursor, on_gap, expected) in table {
+            let found = resolve(cursor, EPOCH, &view, Start::Live, on_gap);
+            assert_eq!(found, expected, "{cursor:?}");
+        }
+        let replayed = resolve(Cursor::Absent, EPOCH, &view, Start::Replay, live);
+        assert_eq!(replayed, opening(11, None, false, 10));
+    }
+
+    proptest! {
+        #[test]
+        fn no_cursor_leads_to_a_silent_loss(
+            appended in 0_usize..200,
+            kept in 1_usize..100,
+            seq in prop_oneof![0_u64..220, any::<u64>()],
+            same in any::<bool>(),
+            live in any::<bool>(),
+        ) {
+            let mut writer = writer(kept);
+            fill(&mut writer, appended);
+            let view = writer.log().view();
+            let on_gap = if live { OnGap::Live } else { OnGap::Available };
+            let epoch = if same { EPOCH } else { OTHER };
+            let cursor = Cursor::Behind(EventId { epoch, seq });
+            let opening = resolve(cursor, EPOCH, &view, Start::Live, on_gap);
+            // It is either exactly what follows, or a gap; and all that is promised is there.
+            prop_assert!(opening.gap.is_some() || (same && opening.next == seq + 1));
+            prop_assert_eq!(opening.resumed, opening.gap.is_none());
+            prop_assert_eq!(opening.next + opening.replay, view.head());
+            for seq in opening.next..view.head() {
+                prop_assert!(view.event(seq).is_some());
+            }
+            if let Some(Gap::Evicted { missed }) = opening.gap {
+                prop_assert_eq!(seq + 1 + missed, opening.next);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A subscriber over HTTP/2: a body that reads the same log, woken by the sweep.
+//!
+//! HTTP/2's own flow control holds it: while the client's window is closed the body is not polled, so that a slow
+//! client costs nothing but its position. The sweep finds it slow by the same rules as a socket.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::time::Instant;
+
+use crate::bridge::map::Upstream;
+use crate::bridge::{Bridge, Subscription};
+use crate::config::model::Slow;
+use crate::http::body::BodyError;
+use crate::lifecycle::drain;
+use crate::observe::access::{End, Kind, StreamRecord};
+
+use super::Plan;
+use super::clock::{Clock, Tick};
+use super::gather::Framing;
+use super::prelude;
+use super::sse::Position;
+use super::sweep::{Member, Seat, Visit};
+
+/// Aborts the stream: the client resumes from its cursor.
+#[derive(Debug, thiserror::Error)]
+#[error("the client is too slow")]
+struct TooSlow;
+
+/// The part of a body that the sweep shares with it.
+pub(super) struct Reader {
+    position: Position,
+    /// Since when there is something that was not asked for.
+    since: Option<Instant>,
+    waker: Option<Waker>,
+    is_slow: bool,
+    /// Released when the client is found slow: the body itself may stay for as long as the client's window is closed.
+    subscription: Option<Subscription>,
+}
+
+impl Reader {
+    /// The sweep's visit.
+    pub(super) fn visit(&mut self, visit: &Visit<'_>, slow: &Slow) {
+        let position = &self.position;
+        let is_behind = position.next < visit.view.head();
+        let has_news = is_behind || position.owes_status(visit.upstream, visit.view);
+        if self.is_slow || !(has_news || visit.upstream == Upstream::Gone) {
+            return;
+        }
+        let since = *self.since.get_or_insert(visit.now);
+        let is_stalled = visit.now.saturating_duration_since(since) >= slow.stall;
+        if is_stalled || position.is_slow(visit.view, slow) {
+            self.is_slow = true;
+            self.subscription = None;
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn next(&mut self, visit: &mut Visit<'_>) -> Next {
+        self.since = None;
+        let position = &mut self.position;
+        if position.owes_status(visit.upstream, visit.view) {
+            position.told = visit.upstream;
+            return Next::Bytes(prelude::status(visit.upstream, Framing::Plain));
+        }
+        if position.next >= visit.view.head() {
+            position.has_caught_up = true;
+            return match visit.upstream {
+                Upstream::Gone => Next::End(End::BackendFailed),
+                _ => Next::Nothing,
+            };
+        }
+        let piece = visit
+            .ranges
+            .piece(visit.view, position.next, Framing::Plain);
+        let Some(piece) = piece else {
+            return Next::End(End::Slow);
+        };
+        position.next = piece.next;
+        Next::Bytes(piece.rest(0))
+    }
+}
+
+enum Next {
+    Bytes(Bytes),
+    Nothing,
+    End(End),
+}
+
+/// The body of a subscription's response.
+pub(super) struct EventBody {
+    bridge: Arc<Bridge>,
+    shared: Rc<RefCell<Reader>>,
+    seat: Seat,
+    clock: Clock,
+    /// The prelude's two parts, each as long as it was not given out.
+    prelude: [Bytes; 2],
+    written: Instant,
+    /// `None`: the body is over.
+    record: Option<StreamRecord>,
+    guard: drain::Guard,
+}
+
+impl EventBody {
+    /// A subscription that begins now.
+    pub(super) fn new(plan: Plan, guard: drain::Guard) -> Self {
+        let Plan {
+            subscription,
+            bridge,
+            cursor,
+            client,
+            id,
+            route,
+            ..
+        } = plan;
+        let (config, channel) = (bridge.config().clone(), subscription.channel().clone());
+        let record = StreamRecord::open(id, Kind::Subscription, route, client, channel.name());
+        // As in `sse::run`: the seat before the position, and no `.await` between them.
+        let shared = Rc::new(RefCell::new(Reader {
+            position: Position {
+                next: 0,
+                told: Upstream::Connecting,
+                has_caught_up: false,
+            },
+            since: None,
+            waker: None,
+            is_slow: false,
+            subscription: Some(subscription),
+        }));
+        let seat = Seat::take(&channel, config.slow, Member::Body(shared.clone()), &guard);
+        let opened = prelude::prelude(&channel, &config, cursor, Framing::Plain);
+        {
+            let mut reader = shared.borrow_mut();
+            reader.position.next = opened.next;
+            reader.position.told = opened.told;
+        }
+        Self {
+            shared,
+            seat,
+            clock: Clock::new(&config, guard.clone()),
+            prelude: [opened.first, opened.second],
+            written: Instant::now(),
+            record: Some(record),
+            guard,
+            bridge,
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if let Some(part) = self.prelude.iter_mut().find(|part| !part.is_empty()) {
+            return Poll::Ready(Next::Bytes(std::mem::take(part)));
+        }
+        let mut reader = self.shared.borrow_mut();
+        if reader.is_slow {
+            return Poll::Ready(Next::End(End::Slow));
+        }
+        let next = self.seat.visit(|visit| reader.next(visit));
+        if !matches!(next, Next::Nothing) {
+            return Poll::Ready(next);
+        }
+        match self.clock.poll(cx, self.written, None) {
+            Poll::Ready(Tick::Heartbeat) => {
+                Poll::Ready(Next::Bytes(prelude::heartbeat(Framing::Plain)))
+            }
+            Poll::Ready(Tick::End(end)) => Poll::Ready(Next::End(end)),
+            Poll::Pending => {
+                reader.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn close(&mut self, end: End) {
+        if let Some(record) = self.record.take() {
+            record.close(end, self.written.elapsed());
+        }
+    }
+
+    fn give(&mut self, bytes: Bytes) -> Frame<Bytes> {
+        self.written = Instant::now();
+        if let Some(record) = &mut self.record {
+            record.bytes_out += bytes.len() as u64;
+        }
+        Frame::data(bytes)
+    }
+}
+
+impl http_body::Body for EventBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = self.get_mut();
+        if body.record.is_none() {
+            return Poll::Ready(None);
+        }
+        let frame = match std::task::ready!(body.poll_next(cx)) {
+            Next::Bytes(bytes) => Ok(body.give(bytes)),
+            Next::Nothing => return Poll::Pending,
+            Next::End(End::Slow) => {
+                body.close(End::Slow);
+                Err(TooSlow.into())
+            }
+            Next::End(end) => {
+                let closing = prelude::closing(&body.bridge, Framing::Plain);
+                let frame = body.give(closing);
+                body.close(end);
+                Ok(frame)
+            }
+        };
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.record.is_none()
+    }
+}
+
+impl Drop for EventBody {
+    fn drop(&mut self) {
+        // At a drain's deadline connections are dropped with all their streams; then the record says that it was cut.
+        if !self.guard.is_draining() {
+            self.close(End::Client);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! When a subscriber is due for something without an event: a heartbeat, the end of its time.
+//!
+//! One timer a subscriber. An event costs it nothing: the timer is armed again only when it fires too early.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::config::model::Bridge;
+use crate::lifecycle::drain;
+use crate::observe::access::End;
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tick {
+    /// Nothing was written for the heartbeat's time.
+    Heartbeat,
+    /// The subscription is to end.
+    End(End),
+}
+
+/// A subscriber's clock.
+pub(super) struct Clock {
+    heartbeat: Option<Duration>,
+    stall: Duration,
+    /// The earlier of its age's end and its moment in a drain.
+    end: Option<(Instant, End)>,
+    draining: Option<Pin<Box<dyn Future<Output = Instant>>>>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    /// A clock that starts now. The heartbeat differs by up to a tenth from client to client, and an age is shortened
+    /// by up to a tenth, so that what began together is not due together.
+    pub(super) fn new(config: &Bridge, guard: drain::Guard) -> Self {
+        let now = Instant::now();
+        let jitter = 0.9 + 0.2 * fastrand::f64();
+        let age = |age: Duration| now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
+        Self {
+            heartbeat: config.heartbeat.map(|every| every.mul_f64(jitter)),
+            stall: config.slow.stall,
+            end: config.limits.max_age.map(|limit| (age(limit), End::Age)),
+            draining: Some(Box::pin(async move { guard.draining().await })),
+            timer: None,
+        }
+    }
+
+    /// Ready when something is due. `written` is when something was last written, `stalled` since when the client
+    /// takes nothing.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Instant,
+        stalled: Option<Instant>,
+    ) -> Poll<Tick> {
+        self.poll_drain(cx);
+        let (due, tick) = match self.next(written, stalled) {
+            Some(next) => next,
+            None => return Poll::Pending,
+        };
+        if due <= Instant::now() {
+            return Poll::Ready(tick);
+        }
+        let timer = match &mut self.timer {
+            Some(timer) => timer,
+            empty => empty.insert(Box::pin(sleep_until(due))),
+        };
+        // A timer that is armed for earlier is left alone: it fires, and this is asked again.
+        if timer.is_elapsed() || timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if due <= Instant::now() {
+                return Poll::Ready(tick);
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) {
+        let Some(draining) = &mut self.draining else {
+            return;
+        };
+        if let Poll::Ready(deadline) = draining.as_mut().poll(cx) {
+            self.draining = None;
+            let moment = drain::spread(deadline);
+            if self.end.is_none_or(|(end, _)| moment < end) {
+                self.end = Some((moment, End::Drain));
+            }
+        }
+    }
+
+    /// Of several, the one that is due first. A client that takes nothing gets no heartbeat on top.
+    fn next(&self, written: Instant, stalled: Option<Instant>) -> Option<(Instant, Tick)> {
+        let silence = match stalled {
+            Some(since) => Some((since + self.stall, Tick::End(End::Slow))),
+            None => self
+                .heartbeat
+                .map(|every| (written + every, Tick::Heartbeat)),
+        };
+        let end = self.end.map(|(end, why)| (end, Tick::End(why)));
+        silence.into_iter().chain(end).min_by_key(|(due, _)| *due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::bridge::tests::config;
+    use crate::lifecycle::drain::Trigger;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_heartbeat_counts_from_the_last_write() {
+        let trigger = Trigger::new();
+        let mut clock = Clock::new(&config(&[]), trigger.guard());
+        let begun = Instant::now();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(clock.poll(&mut cx, begun, None).is_pending());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let written = Instant::now();
+        let tick = poll_fn(|cx| clock.poll(cx, written, None)).await;
+        assert_eq!(tick, Tick::Heartbeat);
+        let silence = written.elapsed().as_secs_f64();
+        assert!((13.4..16.6).contains(&silence), "{silence}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_ends_after_the_stall() {
+        let trigger = Trigger::new();
+        let mut clock = Clock::new(&config(&[]), trigger.guard());
+        let begun = Instant::now();
+        let tick = poll_fn(|cx| clock.poll(cx, begun, Some(begun))).await;
+        assert_eq!(tick, Tick::End(End::Slow));
+        assert!(begun.elapsed() >= Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn age_and_drain_end_a_subscription() {
+        let mut config = config(&[]);
+        config.heartbeat = None;
+        config.limits.max_age = Some(Duration::from_secs(100));
+        let trigger = Trigger::new();
+        let (mut clock, begun) = (Clock::new(&config, trigger.guard()), Instant::now());
+        let tick = poll_fn(|cx| clock.poll(cx, begun, None)).await;
+        assert_eq!(tick, Tick::End(End::Age));
+        assert!(begun.elapsed() >= Duration::from_secs(90));
+
+        let (mut clock, begun) = (Clock::new(&config, trigger.guard()), Instant::now());
+        trigger.begin(begun + Duration::from_secs(30));
+        let tick = poll_fn(|cx| clock.poll(cx, begun, None)).await;
+        assert_eq!(tick, Tick::End(End::Drain));
+        assert!(begun.elapsed() <= Duration::from_secs(16));
+    }
+}

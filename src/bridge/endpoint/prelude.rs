@@ -1,0 +1,242 @@
+//! What a subscriber is told around the events: the head, how it begins, how it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::bridge::Bridge;
+use crate::bridge::channel::Channel;
+use crate::bridge::cursor::{Cursor, Opening, resolve};
+use crate::bridge::map::{self, Upstream};
+use crate::config::model;
+use crate::http::chunked;
+use crate::observe::access::RequestId;
+use crate::sse::encode;
+
+use super::gather::Framing;
+
+/// After an end of ours, at most this many clients return in a second.
+const RETURNS_PER_SECOND: f64 = 1_000.0;
+/// `retry:` for a client that cannot be served now: at least this, and as much again and more at random.
+const BUSY: Duration = Duration::from_secs(10);
+/// `retry:` before an end of ours is at least this.
+const RETURN: Duration = Duration::from_millis(250);
+
+/// The fields that every event stream of a bridge has.
+pub(super) const FIELDS: [(&str, &str); 3] = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+];
+
+/// A heartbeat: a comment, which clients skip.
+pub(super) fn heartbeat(framing: Framing) -> Bytes {
+    Bytes::from_static(match framing {
+        Framing::Chunked => b"3\r\n:\n\n\r\n",
+        Framing::Plain => b":\n\n",
+    })
+}
+
+/// The head of an HTTP/1.1 response that ends with its connection (RFC 9112 §6.3, §9.6).
+pub(super) fn head(id: &RequestId, framing: Framing, out: &mut Vec<u8>) {
+    let mut field = |name: &str, value: &str| {
+        for part in [name, ": ", value, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    };
+    field(
+        "HTTP/1.1 200 OK\r\ndate",
+        &httpdate::fmt_http_date(SystemTime::now()),
+    );
+    FIELDS.iter().for_each(|(name, value)| field(name, value));
+    field("connection", "close");
+    field("x-request-id", id.as_str());
+    if framing == Framing::Chunked {
+        field("transfer-encoding", "chunked");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How a subscription begins.
+pub(super) struct Prelude {
+    /// The first write: a `retry:` of this client's own and a comment. Some virus scanners hold the first message
+    /// until a second one comes.
+    pub(super) first: Bytes,
+    /// The second: `streamgate.open`, and what is to be told besides.
+    pub(super) second: Bytes,
+    /// The first event that is to follow.
+    pub(super) next: u64,
+    /// What the client knows of the feed then.
+    pub(super) told: Upstream,
+}
+
+/// Resolves `cursor` as the log is now, and writes the prelude. The caller must have enlisted for what comes after.
+pub(super) fn prelude(
+    channel: &Arc<Channel>,
+    config: &model::Bridge,
+    cursor: Cursor,
+    framing: Framing,
+) -> Prelude {
+    let told = channel.upstream();
+    let view = channel.log().view();
+    let opening = resolve(cursor, channel.epoch(), &view, config.start, config.on_gap);
+    let mut first = Vec::new();
+    encode::retry(random(config.retry.base, config.retry.spread), &mut first);
+    encode::comment(" streamgate", &mut first);
+    encode::end(&mut first);
+    let mut second = Vec::new();
+    tell_opening(channel, config, &opening, &mut second);
+    if told != Upstream::Up {
+        map::status(told, &mut second);
+    }
+    Prelude {
+        first: frame(framing, first),
+        second: frame(framing, second),
+        next: opening.next,
+        told,
+    }
+}
+
+/// The gap comes before `streamgate.open`: both carry the new cursor, and a stream that was torn between them must not
+/// have moved the client's cursor past a gap that it has not seen.
+fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, out: &mut Vec<u8>) {
+    let id = channel.id(opening.next - 1);
+    if let Some(gap) = opening.gap {
+        map::gap(gap, id, out);
+    }
+    if config.open_event {
+        map::open(channel.name(), opening, id, out);
+        return;
+    }
+    id.write(out);
+    encode::end(out);
+}
+
+/// `streamgate.status` about the feed.
+pub(super) fn status(upstream: Upstream, framing: Framing) -> Bytes {
+    let mut out = Vec::new();
+    map::status(upstream, &mut out);
+    frame(framing, out)
+}
+
+/// The last words before an end of ours: when to return, spread so that the clients do not return all at once.
+pub(super) fn closing(bridge: &Bridge, framing: Framing) -> Bytes {
+    let mut out = Vec::new();
+    encode::retry(random(RETURN, return_window(bridge)), &mut out);
+    encode::end(&mut out);
+    let mut out = Vec::from(frame(framing, out));
+    if framing == Framing::Chunked {
+        out.extend_from_slice(chunked::LAST);
+    }
+    out.into()
+}
+
+/// The whole body for a client that cannot be served now. A status other than 200 would end its EventSource for ever.
+pub(super) fn busy(bridge: &Bridge) -> Bytes {
+    let mut out = Vec::new();
+    encode::retry(random(BUSY, 2 * BUSY + return_window(bridge)), &mut out);
+    map::busy(&mut out);
+    out.into()
+}
+
+fn return_window(bridge: &Bridge) -> Duration {
+    let clients = Duration::from_secs_f64(bridge.subscribers() as f64 / RETURNS_PER_SECOND);
+    clients.max(bridge.config().retry.spread)
+}
+
+/// Milliseconds between `base` and `base + spread`.
+fn random(base: Duration, spread: Duration) -> u64 {
+    (base + spread.mul_f64(fastrand::f64())).as_millis() as u64
+}
+
+fn frame(framing: Framing, plain: Vec<u8>) -> Bytes {
+    if framing == Framing::Plain {
+        return plain.into();
+    }
+    let mut framed = Vec::with_capacity(plain.len() + 12);
+    chunked::head(plain.len(), &mut framed);
+    framed.extend_from_slice(&plain);
+    framed.extend_from_slice(chunked::TAIL);
+    framed.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::log::tests::{fill, writer};
+    use crate::bridge::tests::config;
+    use crate::sse::encode::tests::{Decoder, decode};
+
+    fn channel(events: usize) -> Arc<Channel> {
+        let mut writer = writer(10);
+        fill(&mut writer, events);
+        let (channel, _publishes) = Channel::new(String::new(), "prices".into(), writer.log());
+        Arc::new(channel)
+    }
+
+    fn text(bytes: &Bytes) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_new_client_is_told_when_to_return_where_it_stands_and_how_the_feed_is() {
+        let channel = channel(20);
+        let prelude = prelude(&channel, &config(&[]), Cursor::Absent, Framing::Plain);
+        let mut decoder = Decoder::default();
+        assert!(decoder.decode(text(&prelude.first)).is_empty());
+        assert!((2_000..=5_000).contains(&decoder.retry.unwrap()));
+        let told = decode(&prelude.second);
+        assert_eq!(told[0].event, "streamgate.open");
+        assert_eq!(told[0].id, channel.id(20).to_string());
+        let data = r#"{"channel":"prices","resumed":false,"replay":0,"session":null}"#;
+        assert_eq!(told[0].data, data);
+        assert_eq!(told[1].event, "streamgate.status");
+        assert_eq!(told[1].data, r#"{"upstream":"connecting"}"#);
+        assert_eq!((prelude.next, told.len()), (21, 2));
+    }
+
+    #[test]
+    fn a_gap_is_told_before_the_cursor_moves_past_it() {
+        let channel = channel(20);
+        channel.set_upstream(Upstream::Up);
+        let cursor = Cursor::Behind(channel.id(3));
+        let mut config = config(&[]);
+        let opened = prelude(&channel, &config, cursor, Framing::Plain);
+        let told = decode(&opened.second);
+        assert_eq!(told[0].event, "streamgate.gap");
+        assert_eq!(told[0].data, r#"{"reason":"evicted","missed":7}"#);
+        assert_eq!(told[0].id, channel.id(10).to_string());
+        assert_eq!(
+            (told[1].event.as_str(), opened.next),
+            ("streamgate.open", 11)
+        );
+        config.open_event = false;
+        let opened = prelude(&channel, &config, Cursor::Latest, Framing::Plain);
+        assert_eq!(text(&opened.second), format!("id: {}\n\n", channel.id(20)));
+    }
+
+    #[test]
+    fn an_end_of_ours_is_a_block_and_the_last_chunk() {
+        let bridge = Bridge::new(Arc::new(config(&[])));
+        let closing = closing(&bridge, Framing::Chunked);
+        assert!(text(&closing).ends_with("\n\n\r\n0\r\n\r\n"), "{closing:?}");
+        assert!(text(&busy(&bridge)).contains(r#"data: {"state":"busy"}"#));
+    }
+
+    #[test]
+    fn a_head_names_its_framing() {
+        let (mut chunked, mut plain) = (Vec::new(), Vec::new());
+        let id = RequestId::random();
+        head(&id, Framing::Chunked, &mut chunked);
+        head(&id, Framing::Plain, &mut plain);
+        let chunked = String::from_utf8(chunked).unwrap();
+        assert!(chunked.starts_with("HTTP/1.1 200 OK\r\ndate: "));
+        assert!(chunked.ends_with("\r\ntransfer-encoding: chunked\r\n\r\n"));
+        assert!(
+            !String::from_utf8(plain)
+                .unwrap()
+                .contains("transfer-encoding")
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Requests that do not subscribe.
+
+use super::*;
+
+fn post(kind: &str, body: &'static str) -> Request<Full<Bytes>> {
+    let request = Request::post("/live").header("content-type", kind);
+    request.body(Full::from(body)).unwrap()
+}
+
+#[test]
+fn a_post_reaches_the_feed_and_is_refused_while_it_is_down() {
+    worker(async {
+        let feed = Feed::new().await;
+        let gate = Gate::new(config(&[feed.port]));
+        let refused = gate.response(post("text/plain", "early")).await;
+        assert!(matches!(refused, Err(Problem::Unavailable { .. })));
+        let accepted = feed.accept();
+        let (mut link, _client) = tokio::join!(accepted, gate.subscribe_up(""));
+        let response = gate.response(post("text/plain", "hello")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        let lines = post("application/x-ndjson", "1\n2\n");
+        assert!(gate.response(lines).await.is_ok());
+        for expected in ["hello", "1", "2"] {
+            assert_eq!(link.next().await, Message::text(expected));
+        }
+    });
+}
+
+#[test]
+fn requests_that_cannot_be_served_are_told_why() {
+    worker(async {
+        let mut config = config(&[9]);
+        config.publish = Some(model::Publish { max_size: 4 });
+        let gate = Gate::new(config.clone());
+        let too_large = gate.response(post("text/plain", "12345")).await;
+        assert_eq!(too_large.err(), Some(Problem::ContentTooLarge { limit: 4 }));
+        let unknown = gate.response(post("text/html", "1")).await;
+        assert!(matches!(unknown, Err(Problem::UnsupportedMediaType(_))));
+        config.publish = None;
+        let gate = Gate::new(config);
+        let disabled = gate.response(post("text/plain", "1")).await;
+        assert!(matches!(disabled, Err(Problem::Forbidden(_))));
+        let delete = Request::delete("/live").body(Full::default()).unwrap();
+        let expected = vec![Method::GET, Method::HEAD, Method::OPTIONS];
+        assert_eq!(
+            gate.response(delete).await.err(),
+            Some(Problem::MethodNotAllowed(expected))
+        );
+        assert_eq!(gate.bridge.channels(), 0);
+    });
+}
+
+#[test]
+fn options_and_head_open_nothing() {
+    worker(async {
+        let gate = Gate::new(config(&[9]));
+        let options = Request::options("/live").body(Full::default()).unwrap();
+        let response = gate.response(options).await.unwrap();
+        assert_eq!(response.headers()["allow"], "GET, HEAD, OPTIONS, POST");
+        let head = Request::head("/live").body(Full::default()).unwrap();
+        let response = gate.response(head).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(gate.bridge.channels(), 0);
+    });
+}
+
+#[test]
+fn a_client_that_wants_something_else_is_refused() {
+    let table = [
+        (None, true),
+        (Some("text/event-stream"), true),
+        (Some("application/json, */*;q=0.1"), true),
+        (Some("text/*"), true),
+        (Some("application/json"), false),
+    ];
+    for (accept, expected) in table {
+        let mut headers = HeaderMap::new();
+        accept.map(|accept| headers.insert("accept", accept.parse().unwrap()));
+        assert_eq!(check_accept(&headers).is_ok(), expected, "{accept:?}");
+    }
+}
+
+#[test]
+fn a_cursor_comes_from_the_header_before_the_query() {
+    let id = "0123456789-7";
+    let parsed = Cursor::parse(id);
+    let table = [
+        (None, None, Cursor::Absent),
+        (Some(""), Some("lastEventId=latest"), Cursor::Latest),
+        (Some(id), Some("lastEventId=latest"), parsed),
+        (None, Some("a=b&last_event_id=0123456789%2D7"), parsed),
+        (None, Some("evs_last_event_id=earliest"), Cursor::Earliest),
+        (
+            None,
+            Some("evs_last_event_id=latest&lastEventId=earliest"),
+            Cursor::Earliest,
+        ),
+        (None, Some("lastEventId=%ff"), Cursor::Unreadable),
+        (Some("\u{e9}"), None, Cursor::Unreadable),
+    ];
+    for (header, query, expected) in table {
+        let mut headers = HeaderMap::new();
+        header.map(|id| {
+            headers.insert(
+                "last-event-id",
+                HeaderValue::from_bytes(id.as_bytes()).unwrap(),
+            )
+        });
+        assert_eq!(cursor(&headers, query), expected, "{header:?} {query:?}");
+    }
+}
+
+#[test]
+fn over_the_limit_a_client_is_sent_away_with_a_200() {
+    worker(async {
+        let mut config = config(&[9]);
+        config.limits.subscribers = 1;
+        let gate = Gate::new(config);
+        let _client = gate.subscribe("").await;
+        let request = Request::get("/live").body(Full::default()).unwrap();
+        let response = gate.response(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let mut decoder = Decoder::default();
+        let told = decoder.decode(std::str::from_utf8(&body).unwrap());
+        assert_eq!(told[0].data, r#"{"state":"busy"}"#);
+        assert!(decoder.retry.unwrap() >= 10_000);
+    });
+}

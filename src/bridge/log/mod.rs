@@ -1,0 +1,123 @@
+//! One channel's log: one writer, many readers, none of whom waits for another.
+//!
+//! The log is a ring of events, each encoded once as SSE and framed as one HTTP chunk. It is kept in segments, whose
+//! list is swapped whole when one begins or goes; a reader takes a [`View`] of it and reads without any lock.
+//!
+//! Invariants: sequence numbers have no holes; `floor <= head`; what lies in `floor..head` of a view is in the view. To
+//! keep the last one, the writer publishes in the order list, slot, head when it appends, and floor, list when it
+//! evicts; a reader loads head, list, floor.
+
+mod writer;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+pub use self::writer::{Budget, Writer};
+
+/// Events of one segment at most.
+const SLOTS: usize = 64;
+
+/// An event, encoded.
+#[derive(Debug)]
+pub struct Event {
+    framed: Bytes,
+    /// Length of the chunk's head within `framed`.
+    head: usize,
+    /// Bytes of the log up to and with this event, since it began.
+    end: u64,
+    at: Instant,
+}
+
+impl Event {
+    /// The event as one HTTP chunk (RFC 9112 §7.1).
+    #[must_use]
+    pub fn framed(&self) -> &Bytes {
+        &self.framed
+    }
+
+    /// The event without the chunk's framing, for HTTP/2 and HTTP/1.0: a part of [`Event::framed`].
+    #[must_use]
+    pub fn plain(&self) -> &[u8] {
+        &self.framed[self.head..self.framed.len() - 2]
+    }
+}
+
+#[derive(Debug)]
+struct Segment {
+    first: u64,
+    slots: [OnceLock<Event>; SLOTS],
+}
+
+type Chain = Vec<Arc<Segment>>;
+
+/// The readers' side of a log.
+#[derive(Debug)]
+pub struct Log {
+    chain: ArcSwap<Chain>,
+    head: AtomicU64,
+    floor: AtomicU64,
+}
+
+impl Log {
+    /// What the log holds at this moment.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let head = self.head.load(Ordering::Acquire);
+        let chain = self.chain.load_full();
+        let floor = self.floor.load(Ordering::Acquire);
+        // The floor may have passed a head that was loaded before it: then nothing of what was seen is left.
+        let head = head.max(floor);
+        View { chain, head, floor }
+    }
+}
+
+/// A log at one moment. It keeps what it shows alive, so it is not to be kept.
+#[derive(Debug)]
+pub struct View {
+    chain: Arc<Chain>,
+    head: u64,
+    floor: u64,
+}
+
+impl View {
+    /// The sequence number that the next event will have.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The oldest event's sequence number; the head's, when there is none.
+    #[must_use]
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// The event numbered `seq`, if it is in the log.
+    #[must_use]
+    pub fn event(&self, seq: u64) -> Option<&Event> {
+        if seq < self.floor || seq >= self.head {
+            return None;
+        }
+        let after = self.chain.partition_point(|segment| segment.first <= seq);
+        let segment = self.chain.get(after.checked_sub(1)?)?;
+        segment.slots.get((seq - segment.first) as usize)?.get()
+    }
+
+    /// Bytes of the events from `seq` on, as far as they are in the log.
+    #[must_use]
+    pub fn bytes_behind(&self, seq: u64) -> u64 {
+        let first = self.event(seq.max(self.floor));
+        let last = self.head.checked_sub(1).and_then(|seq| self.event(seq));
+        match (first, last) {
+            (Some(first), Some(last)) => last.end - (first.end - first.framed.len() as u64),
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

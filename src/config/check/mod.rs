@@ -1,0 +1,220 @@
+//! From what was typed to what is meant: whether the values fit each other and the machine.
+//!
+//! Each check tells its mistakes and goes on with a default, so that one run finds all of them; the [`Config`] that
+//! comes out is only used if nothing was told.
+
+mod bridge;
+mod listen;
+mod route;
+mod secret;
+mod tls;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Level;
+
+use crate::config::diagnostic::{Diagnostics, FileId, Place};
+use crate::config::env::Env;
+use crate::config::include::Files;
+use crate::config::model::{Config, Limits, Log, LogFormat, Server};
+use crate::config::schema::collection::Named;
+use crate::config::schema::decode::{Field, Located};
+use crate::config::schema::scalar::Text;
+use crate::config::schema::{Root, limits, server};
+use crate::tls::certificates::Certificate;
+
+/// What a check needs beside what was typed.
+pub(crate) struct Context<'a> {
+    env: &'a dyn Env,
+    diagnostics: &'a mut Diagnostics,
+    main: FileId,
+    /// Certificates and secrets that were read.
+    read: Vec<PathBuf>,
+}
+
+impl Context<'_> {
+    /// The path that a text means: it starts from the file that names it.
+    fn path(&self, text: &Located<Text>) -> PathBuf {
+        self.diagnostics
+            .directory(text.place.file)
+            .join(&text.value.value)
+    }
+
+    /// Notes that a file was read for this configuration.
+    fn note_read(&mut self, path: &Path) {
+        if !self.read.iter().any(|known| known == path) {
+            self.read.push(path.to_owned());
+        }
+    }
+
+    fn typed(&self, place: Place) -> String {
+        self.diagnostics.typed(place)
+    }
+}
+
+/// Checks all files together. `in_memory` are certificates that come before those of the files.
+pub(crate) fn config(
+    files: Files,
+    in_memory: Vec<Certificate>,
+    env: &dyn Env,
+    diagnostics: &mut Diagnostics,
+) -> Config {
+    let Files {
+        root, paths, main, ..
+    } = files;
+    let mut context = Context {
+        env,
+        diagnostics,
+        main,
+        read: paths,
+    };
+    let tls = tls::check(&root.tls, in_memory, &mut context);
+    let listeners = listen::check(&root, tls.certificates.is_empty(), &mut context);
+    let upstreams = named(&root.upstream, &mut context, upstream::check);
+    let bridges = named(&root.bridge, &mut context, bridge::check);
+    let routes = route::check(&root, &bridges, &mut context);
+    if context.diagnostics.is_empty() {
+        // What is wrong may be what would use them.
+        warn_of_unused(&root, &mut context);
+    }
+    Config {
+        server: server(&root.server),
+        listeners,
+        tls,
+        limits: limits(&root.limits),
+        upstreams,
+        bridges,
+        routes,
+        log: log(&root.log),
+        files: context.read,
+        warnings: Diagnostics::default(),
+    }
+}
+
+fn named<S, M>(
+    tables: &Field<Named<S>>,
+    context: &mut Context<'_>,
+    check: impl Fn(Arc<str>, &S, &mut Context<'_>) -> M,
+) -> BTreeMap<Arc<str>, Arc<M>> {
+    let Some(named) = tables.value() else {
+        return BTreeMap::new();
+    };
+    let checked = named.tables.iter().map(|(name, table)| {
+        let name: Arc<str> = name.as_str().into();
+        (
+            Arc::clone(&name),
+            Arc::new(check(name, &table.value, context)),
+        )
+    });
+    checked.collect()
+}
+
+fn server(table: &Field<server::Server>) -> Server {
+    let workers = table
+        .get(|server| &server.workers)
+        .map_or(0, |workers| to_usize(workers.0));
+    // One worker is right where the number of cores cannot be known.
+    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Server {
+        workers: NonZeroUsize::new(workers).unwrap_or_else(cores),
+        drain_timeout: table
+            .get(|server| &server.drain_timeout)
+            .map_or(seconds(30), |time| time.0),
+    }
+}
+
+fn limits(table: &Field<limits::Limits>) -> Limits {
+    Limits {
+        connections: table
+            .get(|limits| &limits.connections)
+            .map_or(100_000, |count| to_usize(count.0)),
+        header_size: table
+            .get(|limits| &limits.header_size)
+            .map_or(32 * 1024, |size| to_usize(size.0)),
+        header_count: table
+            .get(|limits| &limits.header_count)
+            .map_or(100, |count| to_usize(count.0)),
+        header_timeout: table
+            .get(|limits| &limits.header_timeout)
+            .map_or(seconds(10), |time| time.0),
+        tls_handshake_timeout: table
+            .get(|limits| &limits.tls_handshake_timeout)
+            .map_or(seconds(10), |time| time.0),
+        keep_alive: table
+            .get(|limits| &limits.keep_alive)
+            .map_or(seconds(75), |time| time.0),
+        body_size: table
+            .get(|limits| &limits.body_size)
+            .and_then(|size| size.0),
+    }
+}
+
+fn log(table: &Field<server::Log>) -> Log {
+    Log {
+        level: table
+            .get(|log| &log.level)
+            .map_or(Level::INFO, |level| level.0),
+        format: table
+            .get(|log| &log.format)
+            .map_or(LogFormat::Auto, |format| format.0),
+        access: table.get(|log| &log.access).copied().unwrap_or(true),
+    }
+}
+
+fn warn_of_unused(root: &Root, context: &mut Context<'_>) {
+    let Some(routes) = root.route.value() else {
+        if root.route.is_absent() {
+            let message = "there is no `[[route]]`: every request is answered with 404";
+            context.diagnostics.file_warning(context.main, message);
+        }
+        return;
+    };
+    let names = |pick: fn(&crate::config::schema::route::Route) -> &Field<Text>| -> Vec<&str> {
+        routes
+            .0
+            .iter()
+            .filter_map(|route| pick(route).value())
+            .map(|text| text.value.as_str())
+            .collect()
+    };
+    let (upstreams, bridges) = (names(|route| &route.upstream), names(|route| &route.bridge));
+    let mut warn = |kind: &str, name: &str, place: Place| {
+        context
+            .diagnostics
+            .warning(place, format!("no route leads to the {kind} `{name}`"));
+    };
+    for (name, table) in root
+        .upstream
+        .value()
+        .into_iter()
+        .flat_map(|named| &named.tables)
+    {
+        if !upstreams.contains(&name.as_str()) {
+            warn("upstream", name, table.place);
+        }
+    }
+    for (name, table) in root
+        .bridge
+        .value()
+        .into_iter()
+        .flat_map(|named| &named.tables)
+    {
+        if !bridges.contains(&name.as_str()) {
+            warn("bridge", name, table.place);
+        }
+    }
+}
+
+/// Numbers in the schema are 64 bits wide; on a smaller machine the largest one is as good as any beyond it.
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}

@@ -1,0 +1,54 @@
+//! `connect.headers`: values from the text, from files and from systemd. No message holds a value.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::config::check::Context;
+use crate::config::env::{self, SecretError};
+use crate::config::schema::decode::Located;
+use crate::config::schema::feed::{Headers, Secret};
+
+/// Resolves the values. Each is marked sensitive, so that nothing prints it.
+pub(crate) fn headers(table: &Headers, context: &mut Context<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, secret) in &table.0 {
+        let Some(value) = resolve(secret, context) else {
+            continue;
+        };
+        match HeaderValue::from_str(&value) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                headers.insert(name.clone(), value);
+            }
+            Err(_) => {
+                let message =
+                    format!("the value of `{name}` has a character that no header field may have");
+                context.diagnostics.error(secret.place, message);
+            }
+        }
+    }
+    headers
+}
+
+fn resolve(secret: &Located<Secret>, context: &mut Context<'_>) -> Option<String> {
+    let (text, path) = match &secret.value {
+        Secret::Inline(text) => return Some(text.value.clone()),
+        Secret::File(file) => (file, Ok(context.path(file))),
+        Secret::Credential(name) => (name, env::credential_path(&name.value.value, context.env)),
+    };
+    let found = path.and_then(|path| {
+        context.note_read(&path);
+        env::read_secret(&path)
+    });
+    match found {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let cause = match &error {
+                SecretError::Unreadable(source) => format!(": {source}"),
+                _ => String::new(),
+            };
+            let message = format!("`{}` {error}{cause}", context.typed(text.place));
+            context.diagnostics.error(text.place, message);
+            None
+        }
+    }
+}

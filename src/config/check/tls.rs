@@ -1,0 +1,130 @@
+//! `[tls]`: certificates are loaded here, so that a mistake in a file is told where the file is named.
+
+use std::error::Error;
+
+use crate::config::check::Context;
+use crate::config::model::{Tls, TlsVersion};
+use crate::config::schema::decode::{Field, Located};
+use crate::config::schema::scalar::Text;
+use crate::config::schema::table::Table;
+use crate::config::schema::tls;
+use crate::tls::certificates::{self, Certificate, CertificateError, Part};
+
+pub(crate) fn check(
+    table: &Field<tls::Tls>,
+    in_memory: Vec<Certificate>,
+    context: &mut Context<'_>,
+) -> Tls {
+    let mut all = in_memory;
+    for certificate in table
+        .get(|tls| &tls.certificate)
+        .into_iter()
+        .flat_map(|tables| &tables.0)
+    {
+        all.extend(load(certificate, context));
+    }
+    Tls {
+        min_version: table
+            .get(|tls| &tls.min_version)
+            .map_or(TlsVersion::V1_2, |version| version.0),
+        session_tickets: table
+            .get(|tls| &tls.session_tickets)
+            .copied()
+            .unwrap_or(true),
+        certificates: all,
+    }
+}
+
+fn load(table: &tls::Certificate, context: &mut Context<'_>) -> Option<Certificate> {
+    let cert = required(&table.cert, "cert", table, context);
+    let key = required(&table.key, "key", table, context);
+    let (cert, key) = (cert?, key?);
+    let (cert_path, key_path) = (context.path(cert), context.path(key));
+    context.note_read(&cert_path);
+    context.note_read(&key_path);
+    // Both files are looked at before either stops it.
+    let chain =
+        certificates::load_chain(&cert_path).map_err(|error| tell(&error, cert, key, context));
+    let private_key =
+        certificates::load_key(&key_path).map_err(|error| tell(&error, cert, key, context));
+    let (chain, private_key) = (chain.ok()?, private_key.ok()?);
+    let certificate = Certificate::from_der(cert_path.display().to_string(), chain, private_key)
+        .map_err(|error| tell(&error, cert, key, context))
+        .ok()?;
+    if certificate.names.is_empty() {
+        let typed = context.typed(cert.place);
+        let message =
+            format!("`{typed}` has no DNS names: only as the first certificate is it shown");
+        context.diagnostics.warning(cert.place, message);
+    }
+    Some(certificate)
+}
+
+fn required<'a>(
+    field: &'a Field<Text>,
+    name: &str,
+    table: &tls::Certificate,
+    context: &mut Context<'_>,
+) -> Option<&'a Located<Text>> {
+    if field.is_absent() && !table.has_unknown_key() {
+        context.diagnostics.error(
+            table.place(),
+            format!("`[[tls.certificate]]` has no `{name}`"),
+        );
+    }
+    field.located()
+}
+
+fn tell(
+    error: &CertificateError,
+    cert: &Located<Text>,
+    key: &Located<Text>,
+    context: &mut Context<'_>,
+) {
+    let place = match error.part() {
+        Part::Chain => cert.place,
+        Part::Key => key.place,
+    };
+    let typed = context.typed(place);
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    let hint = hint(error, context.typed(cert.place));
+    let finding = context
+        .diagnostics
+        .error(place, format!("`{typed}` {error}{cause}"));
+    if let Some(hint) = hint {
+        finding.hint(hint);
+    }
+}
+
+fn hint(error: &CertificateError, cert: String) -> Option<String> {
+    match error {
+        CertificateError::NoCertificate { holds_key: true } => {
+            Some("it holds a private key: are `cert` and `key` swapped?".to_owned())
+        }
+        CertificateError::NoKey {
+            holds_certificate: true,
+        } => Some("it holds a certificate: are `cert` and `key` swapped?".to_owned()),
+        CertificateError::NoCertificate { .. } => {
+            Some("PEM is expected, with `-----BEGIN CERTIFICATE-----`".to_owned())
+        }
+        CertificateError::NoKey { .. } => {
+            Some("PEM is expected, with `-----BEGIN PRIVATE KEY-----`".to_owned())
+        }
+        CertificateError::EncryptedKey => {
+            Some("`openssl pkey -in KEY -out NEW` takes the passphrase off".to_owned())
+        }
+        CertificateError::KeyMismatch => Some(format!(
+            "the first certificate in `{cert}` must be the one that this key signs for"
+        )),
+        CertificateError::Unreadable { .. } => {
+            Some("a path starts from the file that names it".to_owned())
+        }
+        CertificateError::TooLong { .. }
+        | CertificateError::BrokenPem { .. }
+        | CertificateError::BadCertificate(_)
+        | CertificateError::BadKey(_) => None,
+    }
+}

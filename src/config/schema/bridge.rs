@@ -1,0 +1,195 @@
+//! `[bridge.NAME]`: a feed that is fanned out to browsers.
+
+use crate::config::model::{OnGap, Start};
+use crate::config::schema::collection::OneOrMany;
+use crate::config::schema::feed::{Connect, FeedUrl};
+use crate::config::schema::scalar::{Integer, OneOf, Word};
+use crate::config::schema::table::table;
+use crate::config::units::{DAY, GIB, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size, TimeLimit};
+use crate::route::Template;
+
+table! {
+    /// `[bridge.NAME]`: one WebSocket feed for many clients, who read it as server-sent events.
+    Bridge, "`[bridge.NAME]`", "a table, `[bridge.NAME]`" {
+        /// `"ws://feed:9000/ws/{room}"`, with names of the route's path in path and query; a list is for fail-over. Required.
+        source: OneOrMany<FeedUrl>,
+        /// `"shared"` (the default): one connection to the feed serves all clients.
+        mode: OneOf<Mode>,
+        /// Which clients share a connection to the feed. Default: all whose values are equal for the names that `source` and
+        /// `connect.send` use.
+        share_key: Template,
+        /// How a connection to the feed is opened.
+        connect: Connect,
+        /// How long to wait before the feed is connected to again.
+        reconnect: Reconnect,
+        /// How long a feed is kept, and how it is seen to be alive.
+        idle: Idle,
+        /// The longest message; longer ones are left out, which clients are told. Default `"1MiB"`, up to `"256MiB"`.
+        max_message: Size<1, { 256 * MIB }>,
+        /// How much of the past is kept for clients that come back.
+        replay: Replay,
+        /// Where a new client starts: `"live"` (the default), `"replay"` or `"earliest"`: all that is kept.
+        start: OneOf<Start>,
+        /// Where a client goes on whose place is no longer kept: `"available"` (the default) or `"live"`.
+        on_gap: OneOf<OnGap>,
+        /// When a client is too slow.
+        slow: Slow,
+        /// A comment to each client after this much silence. Default `"15s"`, from `"1s"` to `"1h"`; `"0"`: never.
+        heartbeat: TimeLimit<SECOND, HOUR>,
+        /// How long clients are told to wait before they come back.
+        retry: Retry,
+        /// How much one bridge may take.
+        limits: BridgeLimits,
+        /// Whether clients may send messages to the feed by `POST`.
+        publish: Publish,
+        /// Whether each client first gets an event `streamgate.open`. Default `true`.
+        open_event: bool,
+        /// Where the past is kept: `"memory"` (the default).
+        store: OneOf<Store>,
+        /// What a binary message becomes: `"base64"` (the default), as an event `binary`.
+        binary: OneOf<Binary>,
+    }
+}
+
+table! {
+    /// `reconnect = { … }`: waits grow from `initial` to `max`, each a random part of it.
+    Reconnect, "`reconnect` of a `[bridge.NAME]`", "a table, `reconnect = { … }`" {
+        /// The first wait at most. Default `"250ms"`.
+        initial: Period<10, { 5 * MINUTE }>,
+        /// Any wait at most. Default `"30s"`.
+        max: Period<10, HOUR>,
+    }
+}
+
+table! {
+    /// `idle = { … }` of a bridge.
+    Idle, "`idle` of a `[bridge.NAME]`", "a table, `idle = { … }`" {
+        /// How long the feed is kept after its last client. Default `"60s"`, up to `"1d"`.
+        linger: Period<0, DAY>,
+        /// How often the feed is pinged. Default `"20s"`.
+        ping: Period<100, HOUR>,
+        /// How long its pong may take. Default `"10s"`.
+        pong: Period<100, { 5 * MINUTE }>,
+    }
+}
+
+table! {
+    /// `replay = { … }`: what is kept of each channel; all three bounds are in force.
+    Replay, "`replay` of a `[bridge.NAME]`", "a table, `replay = { … }`" {
+        /// Events. Default `10000`.
+        events: Integer<1, 10_000_000>,
+        /// Bytes of encoded events. Default `"64MiB"`.
+        bytes: Size<KIB, { 64 * GIB }>,
+        /// Age. Default `"10m"`, up to `"30d"`.
+        age: Period<100, { 30 * DAY }>,
+    }
+}
+
+table! {
+    /// `slow = { … }`: a client that is further behind is cut off; it comes back and goes on where it was.
+    Slow, "`slow` of a `[bridge.NAME]`", "a table, `slow = { … }`" {
+        /// `"disconnect"` (the default).
+        policy: OneOf<SlowPolicy>,
+        /// Events behind. Default `5000`.
+        events: Integer<1, 10_000_000>,
+        /// Bytes behind. Default `"4MiB"`.
+        bytes: Size<1, { 64 * GIB }>,
+        /// How long a write may make no progress. Default `"30s"`.
+        stall: Period<100, HOUR>,
+    }
+}
+
+table! {
+    /// `retry = { … }`: each client is told `base` and a random part of `spread`, so that they do not return at once.
+    Retry, "`retry` of a `[bridge.NAME]`", "a table, `retry = { … }`" {
+        /// Default `"2s"`, at least `"250ms"`.
+        base: Period<250, HOUR>,
+        /// Default `"3s"`.
+        spread: Period<0, HOUR>,
+    }
+}
+
+table! {
+    /// `limits = { … }` of a bridge.
+    BridgeLimits, "`limits` of a `[bridge.NAME]`", "a table, `limits = { … }`" {
+        /// Clients at the same time. Default `20000`.
+        subscribers: Integer<1, 10_000_000>,
+        /// Channels (different values of the path's names) at the same time. Default `1000`.
+        channels: Integer<1, 1_000_000>,
+        /// How long a client may stay, shortened by up to a tenth at random. Default `"0"`: no limit.
+        max_age: TimeLimit<SECOND, { 365 * DAY }>,
+    }
+}
+
+table! {
+    /// `publish = { … }`: the way back.
+    Publish, "`publish` of a `[bridge.NAME]`", "a table, `publish = { … }`" {
+        /// Whether `POST` on the route's path sends a message to the feed. Default `false`.
+        enabled: bool,
+        /// The longest message; 413 beyond. Default `"64KiB"`, up to `"16MiB"`.
+        max_size: Size<1, { 16 * MIB }>,
+    }
+}
+
+/// `mode`: who shares a connection to the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One connection for all.
+    Shared,
+}
+
+impl Word for Mode {
+    const EXPECTED: &'static str = "a bridge's mode";
+    const WORDS: &'static [(&'static str, Self)] = &[("shared", Mode::Shared)];
+}
+
+/// `store`: where the log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// In this process.
+    Memory,
+}
+
+impl Word for Store {
+    const EXPECTED: &'static str = "a store";
+    const WORDS: &'static [(&'static str, Self)] = &[("memory", Store::Memory)];
+}
+
+/// `binary`: what a binary message becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binary {
+    /// Base64 on one line (RFC 4648 §4).
+    Base64,
+}
+
+impl Word for Binary {
+    const EXPECTED: &'static str = "a form for binary messages";
+    const WORDS: &'static [(&'static str, Self)] = &[("base64", Binary::Base64)];
+}
+
+/// `slow.policy`: what happens to a slow client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SlowPolicy {
+    /// Its stream ends.
+    Disconnect,
+}
+
+impl Word for SlowPolicy {
+    const EXPECTED: &'static str = "a policy for slow clients";
+    const WORDS: &'static [(&'static str, Self)] = &[("disconnect", SlowPolicy::Disconnect)];
+}
+
+impl Word for Start {
+    const EXPECTED: &'static str = "a place to start";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("live", Start::Live),
+        ("replay", Start::Replay),
+        ("earliest", Start::Earliest),
+    ];
+}
+
+impl Word for OnGap {
+    const EXPECTED: &'static str = "a place to go on";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("available", OnGap::Available), ("live", OnGap::Live)];
+}

@@ -1,0 +1,320 @@
+//! `source` and `connect` of a bridge: where a feed is and how it is opened.
+
+use http::{HeaderName, header};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::config::schema::collection::List;
+use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
+use crate::config::schema::scalar::{Refusal, Scalar, Text};
+use crate::config::schema::table::{Table, decode_table, table};
+use crate::config::schema::url::{self, Url};
+use crate::net::Authority;
+use crate::route::Template;
+
+table! {
+    /// `connect = { … }`: how a connection to the feed is opened.
+    Connect, "`connect` of a `[bridge.NAME]`", "a table, `connect = { … }`" {
+        /// Fields for the handshake: `{ Authorization = "Bearer ${TOKEN}" }`. A value may also be a secret, `{ file = "token.txt" }`
+        /// or `{ credential = "name" }`.
+        headers: Headers,
+        /// WebSocket subprotocols that are offered, the preferred one first.
+        subprotocols: List<Subprotocol>,
+        /// Texts that are sent once the feed is open; `{name}` of the route's path is put in as part of a JSON string.
+        send: List<Template>,
+    }
+}
+
+table! {
+    /// A secret that is kept elsewhere: exactly one of the two.
+    SecretSource, "a secret", "a secret, `{ file = \"…\" }` or `{ credential = \"…\" }`" {
+        /// A file that holds it; a path relative to this file.
+        file: Text,
+        /// The name of a credential that systemd passes on (`LoadCredential=`).
+        credential: Text,
+    }
+}
+
+/// `ws://host:port/path?query`, with `{names}` in path and query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FeedUrl {
+    pub(crate) authority: Authority,
+    pub(crate) path: Template,
+}
+
+impl Scalar for FeedUrl {
+    const EXPECTED: &'static str = "a feed's URL such as \"ws://127.0.0.1:9000/feed\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let authority_has_names = text.split_once("://").is_some_and(|(_, after)| {
+            after
+                .split(['/', '?'])
+                .next()
+                .is_some_and(|authority| authority.contains(['{', '}']))
+        });
+        if authority_has_names {
+            // A client would choose the host that this process connects to.
+            return Err(Refusal::malformed(
+                "`{names}` can stand in path and query only",
+            ));
+        }
+        let Url { authority, rest } = url::parse(text, "ws")?;
+        check_target(rest)?;
+        let target = if rest.starts_with('/') {
+            rest.to_owned()
+        } else {
+            format!("/{rest}")
+        };
+        let path =
+            Template::parse(&target).map_err(|error| Refusal::malformed(error.to_string()))?;
+        Ok(Self { authority, path })
+    }
+}
+
+/// Path and query as they can be sent (RFC 3986 §3.3, §3.4), but for the names.
+fn check_target(target: &str) -> Result<(), Refusal> {
+    if target.contains('#') {
+        return Err(Refusal::malformed(
+            "a fragment is not allowed (RFC 6455 §3)",
+        ));
+    }
+    let literal = without_names(target);
+    if literal.contains(['{', '}']) {
+        return Err(Refusal::malformed("a brace does not enclose a name"));
+    }
+    let allowed = |b: u8| b.is_ascii_graphic() && !b"\"<>\\^`|".contains(&b);
+    if !literal.bytes().all(allowed) {
+        return Err(Refusal::malformed("a character must be percent-encoded"));
+    }
+    let mut escapes = literal.split('%').skip(1).map(str::as_bytes);
+    let complete =
+        |escape: &[u8]| escape.len() >= 2 && escape[..2].iter().all(u8::is_ascii_hexdigit);
+    if !escapes.all(complete) {
+        return Err(Refusal::malformed("`%` needs two hex digits"));
+    }
+    Ok(())
+}
+
+/// The text without its `{names}`.
+fn without_names(text: &str) -> String {
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        let after = &rest[open + 1..];
+        let name = after
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(after.len());
+        let named = name > 0
+            && !after.starts_with(|c: char| c.is_ascii_digit())
+            && after[name..].starts_with('}');
+        let taken = if named { open } else { open + 1 };
+        literal.push_str(&rest[..taken]);
+        rest = if named { &after[name + 1..] } else { after };
+    }
+    literal.push_str(rest);
+    literal
+}
+
+impl Scalar for Template {
+    const EXPECTED: &'static str = "a text with `{names}`";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text).map_err(|error| Refusal::malformed(error.to_string()))
+    }
+}
+
+/// The name of a subprotocol: a token (RFC 6455 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subprotocol(pub(crate) String);
+
+impl Scalar for Subprotocol {
+    const EXPECTED: &'static str = "a subprotocol's name";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if text.is_empty() || !text.bytes().all(token) {
+            return Err(Refusal::malformed(
+                "it must be a token, without spaces and separators",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A value that may be kept elsewhere.
+#[derive(Debug)]
+pub(crate) enum Secret {
+    /// In the text itself, perhaps by a variable.
+    Inline(Text),
+    /// In a file.
+    File(Located<Text>),
+    /// Passed on by systemd.
+    Credential(Located<Text>),
+}
+
+impl Decode for Secret {
+    const EXPECTED: &'static str =
+        "a string, or a secret, `{ file = \"…\" }` or `{ credential = \"…\" }`";
+
+    fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(_) => Text::decode(value, reader).map(Self::Inline),
+            DeValue::Table(_) => Self::from_table(decode_table(value, reader)?, reader),
+            _ => {
+                mismatch(value, Self::EXPECTED, reader);
+                None
+            }
+        }
+    }
+}
+
+impl Secret {
+    fn from_table(table: SecretSource, reader: &mut Reader<'_>) -> Option<Self> {
+        if table.has_unknown_key() {
+            return None;
+        }
+        let place = table.place();
+        match (table.file, table.credential) {
+            (Field::Given { value, .. }, Field::Absent) => Some(Self::File(value)),
+            (Field::Absent, Field::Given { value, .. }) => Some(Self::Credential(value)),
+            (Field::Broken, _) | (_, Field::Broken) => None,
+            (Field::Absent, Field::Absent) | (Field::Given { .. }, Field::Given { .. }) => {
+                let message = "a secret has exactly one of `file` and `credential`";
+                reader.diagnostics.error(place, message);
+                None
+            }
+        }
+    }
+}
+
+/// Fields of a handshake, by their names.
+#[derive(Debug)]
+pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Located<Secret>)>);
+
+impl Decode for Headers {
+    const EXPECTED: &'static str = "a table of header fields";
+    const KEYS: &'static [Key] = &[];
+
+    fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        let DeValue::Table(fields) = value.get_ref() else {
+            mismatch(value, Self::EXPECTED, reader);
+            return None;
+        };
+        let mut headers: Vec<(HeaderName, Located<Secret>)> = Vec::new();
+        for (name, value) in fields {
+            let place = reader.place(name.span());
+            let header = match field_name(name.get_ref()) {
+                Err(why) => {
+                    reader
+                        .diagnostics
+                        .error(place, format!("`{}` cannot be set: {why}", name.get_ref()));
+                    continue;
+                }
+                Ok(header) => header,
+            };
+            if headers.iter().any(|(earlier, _)| *earlier == header) {
+                // Field names do not depend on case (RFC 9110 §5.1), TOML's keys do.
+                reader
+                    .diagnostics
+                    .error(place, format!("`{}` is set twice", name.get_ref()));
+                continue;
+            }
+            if let Some(secret) = Secret::decode(value, reader) {
+                headers.push((
+                    header,
+                    Located {
+                        value: secret,
+                        place: reader.place(value.span()),
+                    },
+                ));
+            }
+        }
+        Some(Self(headers))
+    }
+}
+
+/// The name of a field that may be added to a handshake.
+fn field_name(name: &str) -> Result<HeaderName, &'static str> {
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "that is no field name")?;
+    if header.as_str().starts_with("sec-websocket-") {
+        return Err("the handshake sets it (RFC 6455 §4.1); see `subprotocols`");
+    }
+    if header == header::HOST {
+        return Err("it is taken from `source`");
+    }
+    let of_connection = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::EXPECT,
+    ];
+    if of_connection.contains(&header) {
+        return Err("it belongs to a single connection (RFC 9110 §7.6.1)");
+    }
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_in_path_and_query_only() {
+        for text in [
+            "ws://feed",
+            "ws://feed:9000/ws/{room}",
+            "ws://feed?room={room}&x=%20",
+            "ws://feed/a/{b}/{c}",
+        ] {
+            assert!(FeedUrl::parse(text).is_ok(), "{text}");
+        }
+        let wrong = [
+            "ws://{room}/",
+            "ws://feed-{x}:80/",
+            "wss://feed/",
+            "http://feed/",
+            "ws://feed/#x",
+            "ws://feed/{",
+            "ws://feed/{}",
+            "ws://feed/{1}",
+            "ws://feed/{a b}",
+            "ws://feed/é",
+            "ws://feed/a b",
+            "ws://feed/%2",
+            "ws://feed/}",
+        ];
+        for text in wrong {
+            assert!(FeedUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_the_connection_cannot_be_set() {
+        for name in ["Authorization", "cookie", "X-Any"] {
+            assert!(field_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "Host",
+            "connection",
+            "Upgrade",
+            "Sec-WebSocket-Key",
+            "Content-Length",
+            "a b",
+            "",
+        ] {
+            assert!(field_name(name).is_err(), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_panics(text in "ws://a/[{}a-b%\\PC]*") {
+            let _ = FeedUrl::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `[limits]`: what one client can take from the others.
+
+use crate::config::schema::scalar::Integer;
+use crate::config::schema::table::table;
+use crate::config::units::{HOUR, KIB, MIB, MINUTE, Period, Size, SizeLimit, TIB};
+
+table! {
+    /// `[limits]`: bounds for all clients together, and for each connection and request.
+    Limits, "`[limits]`", "a table, `[limits]`" {
+        /// Client connections in all; more wait in the kernel's queue. Default `100000`.
+        connections: Integer<1, 10_000_000>,
+        /// Bytes of a request's head; 431 beyond. Default `"32KiB"`, from `"8KiB"` to `"1MiB"`.
+        header_size: Size<{ 8 * KIB }, MIB>,
+        /// Fields of a request's head; 431 beyond. Default `100`, from 10 to 1000.
+        header_count: Integer<10, 1000>,
+        /// From a connection's first byte of a head to its last; 408 beyond. Default `"10s"`.
+        header_timeout: Period<10, { 5 * MINUTE }>,
+        /// The whole TLS handshake. Default `"10s"`.
+        tls_handshake_timeout: Period<10, { 5 * MINUTE }>,
+        /// How long a connection may stay open without a request. Default `"75s"`.
+        keep_alive: Period<10, HOUR>,
+        /// Bytes of a request's body; 413 beyond. `"0"` (the default): no limit, for bodies are passed on as they come.
+        body_size: SizeLimit<TIB>,
+    }
+}

@@ -1,0 +1,78 @@
+//! What can be typed: a file for each table, as in the TOML.
+//!
+//! A value here has the right form and is within its bounds; whether it fits the others is [`check`](super::check)'s part.
+//! The doc comments of the keys are the reference of the configuration.
+
+pub(crate) mod bridge;
+pub(crate) mod collection;
+pub(crate) mod decode;
+pub(crate) mod feed;
+pub(crate) mod limits;
+pub(crate) mod listen;
+pub(crate) mod route;
+pub(crate) mod scalar;
+pub(crate) mod server;
+pub(crate) mod table;
+pub(crate) mod tls;
+pub(crate) mod upstream;
+mod url;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::config::schema::collection::{List, Named, Tables};
+use crate::config::schema::decode::{Decode, DefinedTwice, Located, Reader, mismatch};
+use crate::config::schema::scalar::Text;
+use crate::config::schema::table::table;
+
+table! {
+    /// All files together.
+    Root, "the top level of the file", "a table" {
+        /// Other files, relative to this one; `*` in a file's name stands for anything. Tables of lists append, a name defined
+        /// twice is an error.
+        include: Include,
+        /// The process.
+        server: server::Server,
+        /// Where clients come in.
+        listen: Tables<listen::Listen>,
+        /// Certificates, and what is common to all listeners with TLS.
+        tls: tls::Tls,
+        /// What one client can take from the others.
+        limits: limits::Limits,
+        /// Servers that exist already.
+        upstream: Named<upstream::Upstream>,
+        /// Which requests go where.
+        route: Tables<route::Route>,
+        /// Feeds that are fanned out.
+        bridge: Named<bridge::Bridge>,
+        /// What is written to stdout.
+        log: server::Log,
+    }
+}
+
+/// `include`: the patterns of all files, in the order in which they were read.
+#[derive(Debug)]
+pub(crate) struct Include(pub(crate) Vec<Located<Text>>);
+
+impl Decode for Include {
+    const EXPECTED: &'static str = "a list of paths";
+
+    fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        if !value.get_ref().is_array() {
+            mismatch(value, Self::EXPECTED, reader);
+            return None;
+        }
+        List::decode(value, reader).map(|List(patterns)| Self(patterns))
+    }
+
+    fn again(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), DefinedTwice> {
+        if let Some(Self(more)) = Self::decode(value, reader) {
+            self.0.extend(more);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! `[[route]]`: which requests go where.
+
+use http::Method;
+
+use crate::config::schema::collection::List;
+use crate::config::schema::scalar::{Refusal, Scalar, Text};
+use crate::config::schema::table::table;
+use crate::config::spelling;
+use crate::config::units::{DAY, TimeLimit};
+use crate::route::{HostPattern, PathPattern};
+
+table! {
+    /// `[[route]]`: the most specific one takes a request, by host, then path, then method; the order has no meaning.
+    Route, "`[[route]]`", "a table, `[[route]]`" {
+        /// `"app.example.org"` or `"*.example.org"`. Absent: any host.
+        host: HostPattern,
+        /// `"/exact"`, `"/prefix/*"`, or with named segments `"/rooms/{room}/events"`. Default `"/*"`: any path.
+        path: PathPattern,
+        /// `["GET", "POST"]`; `GET` takes `HEAD` too. Absent: any method.
+        methods: List<HttpMethod>,
+        /// The name of an `[upstream.NAME]` that requests go to. Either this or `bridge`.
+        upstream: Text,
+        /// The name of a `[bridge.NAME]` that is served. Either this or `upstream`.
+        bridge: Text,
+        /// Taken off the front of the path before it goes to the upstream.
+        strip_prefix: Text,
+        /// Time limits of what goes to an upstream.
+        timeouts: Timeouts,
+    }
+}
+
+table! {
+    /// `timeouts = { … }` of a route. `"0"`: no limit.
+    Timeouts, "`timeouts` of a `[[route]]`", "a table, `timeouts = { … }`" {
+        /// From the end of the request to the head of the response; 504 beyond. Default `"60s"`.
+        response: TimeLimit<10, DAY>,
+        /// The same for the answer to a WebSocket handshake. Default `"15s"`.
+        upgrade: TimeLimit<10, DAY>,
+        /// Silence within a body. Default `"60s"`.
+        idle: TimeLimit<10, DAY>,
+        /// Silence in a long stream: a WebSocket, an event stream. Default `"1h"`.
+        stream_idle: TimeLimit<10, { 365 * DAY }>,
+        /// A long stream's whole life, shortened by up to a tenth at random. Default `"0"`: no limit.
+        stream_max: TimeLimit<10, { 365 * DAY }>,
+    }
+}
+
+impl Scalar for HostPattern {
+    const EXPECTED: &'static str = "a host such as \"app.example.org\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text).map_err(|error| Refusal::malformed(error.to_string()))
+    }
+}
+
+impl Scalar for PathPattern {
+    const EXPECTED: &'static str = "a path such as \"/api/*\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text).map_err(|error| Refusal::malformed(error.to_string()))
+    }
+}
+
+/// A method (RFC 9110 §9), but not `CONNECT`: a route's path cannot match it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpMethod(pub(crate) Method);
+
+/// The methods that are suggested (RFC 9110 §9.3, RFC 5789).
+const KNOWN: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH",
+];
+
+impl Scalar for HttpMethod {
+    const EXPECTED: &'static str = "a method such as \"GET\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let method = Method::from_bytes(text.as_bytes())
+            .map_err(|_| Refusal::malformed("that is no method"))?;
+        if method == Method::CONNECT {
+            return Err(Refusal::malformed("`CONNECT` cannot be routed"));
+        }
+        let upper = text.to_ascii_uppercase();
+        if upper != text {
+            // Methods are case-sensitive (RFC 9110 §9.1): `get` would never match what browsers send.
+            return Err(Refusal::malformed("methods are upper case")
+                .with_hint(format!("write \"{upper}\"")));
+        }
+        if !KNOWN.contains(&text)
+            && KNOWN
+                .iter()
+                .any(|known| strsim::damerau_levenshtein(known, text) == 1)
+        {
+            return Err(
+                Refusal::malformed("that is no method").with_hint(spelling::hint(
+                    text,
+                    "known are",
+                    KNOWN,
+                )),
+            );
+        }
+        Ok(Self(method))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_upper_case_and_spelt_right() {
+        for text in ["GET", "PATCH", "PROPFIND", "PURGE"] {
+            assert!(HttpMethod::parse(text).is_ok(), "{text}");
+        }
+        for text in ["", "get", "PSOT", "GETT", "CONNECT", "A B"] {
+            assert!(HttpMethod::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! streamgate's own error responses.
+//!
+//! Owns their statuses, fields and words; which problem an error is, `service` decides. Invariants: every response
+//! names its cause in `Proxy-Status` (RFC 9209) and is never cached; none tells a name, an address or a limit of
+//! the inside, except the limit that a client must know to do better.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+
+use crate::http::accept::{Form, form};
+
+pub use crate::http::gateway_fault::GatewayFault;
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Why a request is answered by streamgate itself, with an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// 400: what is wrong, in a sentence.
+    BadRequest(&'static str),
+    /// 403: why not.
+    Forbidden(&'static str),
+    /// 404: no route.
+    NotFound,
+    /// 405: what the path's routes do take.
+    MethodNotAllowed(Vec<Method>),
+    /// 408: the request did not come in time.
+    RequestTimeout,
+    /// 413
+    ContentTooLarge {
+        /// Bytes that are allowed.
+        limit: u64,
+    },
+    /// 415: what is taken instead, in a sentence.
+    UnsupportedMediaType(&'static str),
+    /// 421: the connection was not made for this host (RFC 9110 §15.5.20).
+    Misdirected,
+    /// 426: a WebSocket handshake of a version other than 13 (RFC 6455 §4.4).
+    UpgradeRequired,
+    /// 429
+    TooManyRequests {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// 431: the head has too many bytes or fields.
+    HeaderTooLarge,
+    /// 500: a fault of streamgate.
+    Internal,
+    /// 502 or 504: a fault on the way to the backend, or of the backend.
+    Gateway(GatewayFault),
+    /// 503: not now.
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
+        /// Why, in a sentence.
+        reason: &'static str,
+    },
+}
+
+impl Problem {
+    /// The response's status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Gateway(fault) => fault.status(),
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// How it is called in logs and metrics: one word.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
+            Self::ContentTooLarge { .. } => "content_too_large",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::Misdirected => "misdirected",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::Internal => "internal",
+            Self::Gateway(fault) => fault.error_type(),
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
+    /// The value of `Proxy-Status`: this proxy and the error type (RFC 9209 §2.3).
+    #[must_use]
+    pub fn proxy_status(&self) -> HeaderValue {
+        let text = format!("streamgate; error={}", self.error_type());
+        HeaderValue::try_from(text).expect("error types are words of lower-case letters and `_`")
+    }
+
+    /// The whole response, in the form that `accept` asks for: plain text, `application/problem+json` (RFC 9457) or
+    /// a small HTML page. Its length is the body's; `HEAD` is the server's business.
+    #[must_use]
+    pub fn response(&self, accept: Option<&HeaderValue>) -> Response<Bytes> {
+        let (content_type, body) = match form(accept) {
+            Form::Text => ("text/plain; charset=utf-8", self.text()),
+            Form::Json => ("application/problem+json", self.json()),
+            Form::Html => ("text/html; charset=utf-8", self.html()),
+        };
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert(PROXY_STATUS, self.proxy_status());
+        self.add_fields(headers);
+        response
+    }
+
+    /// The fields that a status demands.
+    fn add_fields(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::MethodNotAllowed(methods) => {
+                let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+                let allow = HeaderValue::try_from(names.join(", "));
+                headers.insert(
+                    header::ALLOW,
+                    allow.expect("methods are tokens, and so field values"),
+                );
+            }
+            Self::UpgradeRequired => {
+                let version = HeaderValue::from_static("13");
+                headers.insert(header::SEC_WEBSOCKET_VERSION, version);
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+            Self::TooManyRequests { retry_after } | Self::Unavailable { retry_after, .. } => {
+                // Rounded up: who is told 0 comes back at once.
+                let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+                let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            _ => {}
+        }
+    }
+
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::NotFound => "destination_not_found",
+            Self::Forbidden(_) | Self::TooManyRequests { .. } => "http_request_denied",
+            Self::BadRequest(_)
+            | Self::MethodNotAllowed(_)
+            | Self::RequestTimeout
+            | Self::ContentTooLarge { .. }
+            | Self::UnsupportedMediaType(_)
+            | Self::Misdirected
+            | Self::UpgradeRequired
+            | Self::HeaderTooLarge => "http_request_error",
+            Self::Internal => "proxy_internal_error",
+            Self::Gateway(fault) => fault.error_type(),
+            Self::Unavailable { .. } => "destination_unavailable",
+        }
+    }
+
+    fn detail(&self) -> String {
+        let sentence = match self {
+            Self::ContentTooLarge { limit } => {
+                return format!("The request's content is larger than {limit} bytes.");
+            }
+            Self::BadRequest(sentence)
+            | Self::Forbidden(sentence)
+            | Self::UnsupportedMediaType(sentence)
+            | Self::Unavailable {
+                reason: sentence, ..
+            } => sentence,
+            Self::NotFound => "There is nothing at this address.",
+            Self::MethodNotAllowed(_) => "This address does not take the request's method.",
+            Self::RequestTimeout => "The request did not arrive in time.",
+            Self::Misdirected => "This connection is not for the requested host.",
+            Self::UpgradeRequired => "WebSocket version 13 is needed here.",
+            Self::TooManyRequests { .. } => "There were too many requests; try again later.",
+            Self::HeaderTooLarge => "The request's header is too large.",
+            Self::Internal => "The server met a fault of its own.",
+            Self::Gateway(fault) => fault.detail(),
+        };
+        sentence.to_owned()
+    }
+
+    fn title(&self) -> &'static str {
+        self.status().canonical_reason().unwrap_or("Error")
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "{} {}\n{}\n",
+            self.status().as_u16(),
+            self.title(),
+            self.detail()
+        )
+    }
+
+    fn json(&self) -> String {
+        serde_json::json!({
+            "type": "about:blank",
+            "title": self.title(),
+            "status": self.status().as_u16(),
+            "detail": self.detail(),
+        })
+        .to_string()
+    }
+
+    fn html(&self) -> String {
+        let (status, title) = (self.status().as_u16(), self.title());
+        let detail = self.detail().replace('&', "&amp;").replace('<', "&lt;");
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n\
+             <title>{status} {title}</title>\n\
+             <h1>{status} {title}</h1>\n<p>{detail}</p>\n</html>\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderValue, Method};
+
+    use super::{GatewayFault, Problem};
+
+    fn every() -> Vec<(Problem, u16, &'static str)> {
+        let retry_after = Duration::from_millis(1500);
+        vec![
+            (Problem::BadRequest("a & b < c"), 400, "http_request_error"),
+            (Problem::Forbidden("No."), 403, "http_request_denied"),
+            (Problem::NotFound, 404, "destination_not_found"),
+            (
+                Problem::MethodNotAllowed(vec![Method::GET, Method::HEAD]),
+                405,
+                "http_request_error",
+            ),
+            (Problem::RequestTimeout, 408, "http_request_error"),
+            (
+                Problem::ContentTooLarge { limit: 10 },
+                413,
+                "http_request_error",
+            ),
+            (
+                Problem::UnsupportedMediaType("Text."),
+                415,
+                "http_request_error",
+            ),
+            (Problem::Misdirected, 421, "http_request_error"),
+            (Problem::UpgradeRequired, 426, "http_request_error"),
+            (
+                Problem::TooManyRequests { retry_after },
+                429,
+                "http_request_denied",
+            ),
+            (Problem::HeaderTooLarge, 431, "http_request_error"),
+            (Problem::Internal, 500, "proxy_internal_error"),
+            (
+                Problem::Gateway(GatewayFault::ConnectionRefused),
+                502,
+                "connection_refused",
+            ),
+            (
+                Problem::Gateway(GatewayFault::ResponseTimeout),
+                504,
+                "http_response_timeout",
+            ),
+            (
+                Problem::Unavailable {
+                    retry_after,
+                    reason: "Full.",
+                },
+                503,
+                "destination_unavailable",
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_problem_has_its_status_and_names_its_cause() {
+        for (problem, status, error) in every() {
+            let response = problem.response(None);
+            assert_eq!(response.status(), status);
+            assert_eq!(
+                response.headers()["proxy-status"],
+                format!("streamgate; error={error}")
+            );
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            assert_eq!(
+                response.headers()["content-type"],
+                "text/plain; charset=utf-8"
+            );
+            assert!(response.body().starts_with(status.to_string().as_bytes()));
+        }
+    }
+
+    #[test]
+    fn statuses_have_the_fields_they_demand() {
+        for (problem, status, _) in every() {
+            let response = problem.response(None);
+            let fields: &[(&str, &str)] = match status {
+                405 => &[("allow", "GET, HEAD")],
+                426 => &[
+                    ("sec-websocket-version", "13"),
+                    ("upgrade", "websocket"),
+                    ("connection", "upgrade"),
+                ],
+                429 | 503 => &[("retry-after", "2")],
+                _ => &[],
+            };
+            for (name, value) in fields {
+                assert_eq!(response.headers()[*name], value, "{status}");
+            }
+            assert_eq!(response.headers().len(), 4 + fields.len(), "{status}");
+        }
+    }
+
+    #[test]
+    fn problem_json_is_as_rfc_9457_has_it() {
+        let accept = HeaderValue::from_static("application/json");
+        for (problem, status, _) in every() {
+            let response = problem.response(Some(&accept));
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(body["status"], status);
+            assert_eq!(body["type"], "about:blank");
+            assert!(body["title"].is_string() && body["detail"].is_string());
+        }
+    }
+
+    #[test]
+    fn html_escapes_what_it_tells() {
+        let accept = HeaderValue::from_static("text/html");
+        let response = Problem::BadRequest("a & b < c").response(Some(&accept));
+        let page = std::str::from_utf8(response.body()).unwrap();
+        assert!(page.contains("<h1>400 Bad Request</h1>\n<p>a &amp; b &lt; c</p>"));
+    }
+}

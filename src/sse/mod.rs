@@ -1,0 +1,3 @@
+//! Server-sent events without I/O (WHATWG HTML, chapter "Server-sent events").
+
+pub mod encode;

@@ -1,0 +1,108 @@
+//! A certificate authority of this run's own, its leaves, and clients that trust it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::CertificateDer;
+
+/// The names every test's gate answers to, unless it says otherwise.
+const NAMES: &[&str] = &["localhost", "127.0.0.1", "gate.test"];
+
+/// A certificate with its key, as PEM.
+pub struct Leaf {
+    /// The chain.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+    /// The certificate itself, to be recognized by.
+    pub der: CertificateDer<'static>,
+}
+
+impl Leaf {
+    /// Writes both files and returns where: `NAME.pem` and `NAME.key`.
+    pub fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let certificate = directory.join(format!("{name}.pem"));
+        let key = directory.join(format!("{name}.key"));
+        std::fs::write(&certificate, &self.certificate).unwrap();
+        std::fs::write(&key, &self.key).unwrap();
+        (certificate, key)
+    }
+}
+
+/// A new certificate for these names.
+pub fn leaf(names: &[&str]) -> Leaf {
+    let names = names.iter().map(|name| (*name).to_owned());
+    let mut parameters = CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
+    // Strict verifiers (Python's since 3.13) want it.
+    parameters.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate().unwrap();
+    let certificate = parameters.signed_by(&key, authority()).unwrap();
+    Leaf {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+        der: certificate.der().clone(),
+    }
+}
+
+/// The certificate that [`super::Gate`] uses by itself.
+pub fn default_leaf() -> Leaf {
+    leaf(NAMES)
+}
+
+fn authority() -> &'static CertifiedIssuer<'static, KeyPair> {
+    static AUTHORITY: OnceLock<CertifiedIssuer<'static, KeyPair>> = OnceLock::new();
+    AUTHORITY.get_or_init(|| {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, "streamgate's tests");
+        parameters.distinguished_name = name;
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+    })
+}
+
+/// Writes the authority's certificate for clients that read it from a file.
+pub fn authority_file(directory: &Path) -> PathBuf {
+    let path = directory.join("authority.pem");
+    std::fs::write(&path, authority().as_ref().pem()).unwrap();
+    path
+}
+
+/// A client that trusts the authority and offers these protocols by ALPN, in these versions of TLS.
+pub fn client_config(
+    protocols: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority().as_ref().der().clone()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    config.resumption = Resumption::in_memory_sessions(16);
+    config
+}
+
+/// A client as above that trusts nobody, so that it breaks the handshake off.
+pub fn untrusting_client_config() -> ClientConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
+}
