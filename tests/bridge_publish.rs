@@ -1,9 +1,17 @@
 //! The way back: POST on a bridge's path.
 
-use crate::bridge::{bridge, open};
-use crate::harness::{Backend, Gate, H2Client, Head, Subscriber};
+use crate::bridge::bridge;
+use crate::harness::{Backend, Feed, Gate, H2Client, Head, Subscriber};
 
 const ENABLED: &str = "publish = { enabled = true, max_size = \"1KiB\" }";
+
+/// A subscriber and its feed, which is up: a message has come through.
+async fn open(gate: &Gate, backend: &mut Backend) -> (Subscriber, Feed) {
+    let (mut subscriber, mut feed) = crate::bridge::open(gate, backend).await;
+    feed.text("up").await;
+    assert_eq!(subscriber.message().await, "up");
+    (subscriber, feed)
+}
 
 async fn post(gate: &Gate, content_type: &str, body: &[u8], more: &str) -> Head {
     let mut client = gate.tls().await;

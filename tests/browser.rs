@@ -89,7 +89,7 @@ async fn serving(page: &'static str) -> Backend {
     let answer = move |mut exchange: Exchange| async move {
         let length = page.len();
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
         );
         exchange.wire.send(head + page).await;
         Some(exchange.wire)

@@ -21,6 +21,7 @@ mod harness;
 mod bridge;
 mod bridge_faults;
 mod bridge_publish;
+mod bridge_resume;
 mod browser;
 mod clients;
 mod config;

@@ -38,7 +38,10 @@ pub(super) fn answer(
             ReplyBody::new(reply, life, home, Record::of(record.take())),
         );
     }
-    drop(record.take().map(RequestRecord::superseded));
+    record
+        .take()
+        .into_iter()
+        .for_each(RequestRecord::superseded);
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
     let life = Lifetime::new(timeouts.stream_idle, timeouts.stream_max);
     let record = StreamRecord::open(

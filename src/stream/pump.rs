@@ -24,7 +24,7 @@ pub(super) enum Broken {
 
 /// What is on its way to a sink.
 #[derive(Default)]
-pub struct Outflow {
+pub(super) struct Outflow {
     kept: Bytes,
     unflushed: bool,
 }
@@ -32,7 +32,7 @@ pub struct Outflow {
 impl Outflow {
     /// `early` goes out first.
     #[must_use]
-    pub fn new(early: Bytes) -> Self {
+    pub(super) fn new(early: Bytes) -> Self {
         Self {
             kept: early,
             unflushed: false,
@@ -40,7 +40,7 @@ impl Outflow {
     }
 
     /// Writes what was kept. Ready when nothing is on its way any more, so that there is room for more.
-    pub fn poll_clear<W: AsyncWrite + Unpin>(
+    pub(super) fn poll_clear<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut W,
@@ -66,7 +66,7 @@ impl Outflow {
     ///
     /// # Errors
     /// Those of the sink.
-    pub fn write<W: AsyncWrite + Unpin>(
+    pub(super) fn write<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut W,
@@ -90,7 +90,7 @@ impl Outflow {
 }
 
 /// One direction of a tunnel: everything from a source to a sink, the end of the one as the end of the other.
-pub struct Pipe {
+pub(super) struct Pipe {
     outflow: Outflow,
     state: State,
     moved: u64,
@@ -107,7 +107,7 @@ enum State {
 impl Pipe {
     /// `early` was read from the source before and goes out first.
     #[must_use]
-    pub fn new(early: Bytes) -> Self {
+    pub(super) fn new(early: Bytes) -> Self {
         Self {
             moved: early.len() as u64,
             outflow: Outflow::new(early),
@@ -117,7 +117,7 @@ impl Pipe {
 
     /// Bytes that came from the source.
     #[must_use]
-    pub fn moved(&self) -> u64 {
+    pub(super) fn moved(&self) -> u64 {
         self.moved
     }
 
@@ -125,7 +125,7 @@ impl Pipe {
     ///
     /// # Errors
     /// [`Broken`], with its side.
-    pub fn poll<R, W>(
+    pub(super) fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut R,

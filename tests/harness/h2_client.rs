@@ -29,7 +29,10 @@ impl H2Client {
     pub async fn connect(gate: &Gate) -> Self {
         let config = client_config(&["h2"], rustls::ALL_VERSIONS);
         let stream = gate.handshake(Arc::new(config), "localhost").await;
-        let handshake = h2::client::handshake(stream.expect("a handshake succeeds"));
+        // Windows as browsers have them: one stream that is not read must not use up the connection's.
+        let handshake = h2::client::Builder::new()
+            .initial_connection_window_size(8 << 20)
+            .handshake(stream.expect("a handshake succeeds"));
         let (send, connection) = within("the HTTP/2 preface", handshake).await.unwrap();
         let mut task = JoinSet::new();
         task.spawn(async move {

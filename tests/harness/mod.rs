@@ -69,10 +69,21 @@ pub async fn stays_pending<F: Future>(what: &str, length: Duration, future: F) {
     );
 }
 
-/// Raises this process's limit of open files, for the tests that hold thousands of connections.
+/// Raises this process's limit of open files as far as it may go, for the tests that hold thousands of connections.
 pub fn allow_many_files() {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux tells its limits");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let hard = line
+        .and_then(|line| line.split_whitespace().nth(4))
+        .expect("the hard limit");
     let status = Command::new("prlimit")
-        .args(["--pid", &std::process::id().to_string(), "--nofile=65536"])
+        .args([
+            "--pid",
+            &std::process::id().to_string(),
+            &format!("--nofile={hard}"),
+        ])
         .status()
         .expect("`prlimit` of util-linux");
     assert!(status.success(), "the limit of open files cannot be raised");
