@@ -36,10 +36,12 @@ impl Permits {
         Permit(acquired.expect("the semaphore is never closed"))
     }
 
-    /// Permits that are not given out.
+    /// Permits that are given out.
     #[must_use]
-    pub fn free(&self) -> usize {
-        self.semaphore.available_permits()
+    pub fn in_use(&self) -> usize {
+        self.size
+            .load(Ordering::Acquire)
+            .saturating_sub(self.semaphore.available_permits())
     }
 
     /// Changes how many there are. Fewer than are given out: the rest goes as they come back.
@@ -62,10 +64,15 @@ mod tests {
     async fn a_permit_comes_back_when_its_connection_ends() {
         let permits = Permits::new(1);
         let permit = permits.acquire().await;
-        assert_eq!(permits.free(), 0);
+        assert_eq!(permits.in_use(), 1);
         drop(permit);
-        assert_eq!(permits.free(), 1);
+        assert_eq!(permits.in_use(), 0);
         permits.resize(3);
-        assert_eq!(permits.free(), 3);
+        let _held = [
+            permits.acquire().await,
+            permits.acquire().await,
+            permits.acquire().await,
+        ];
+        assert_eq!(permits.in_use(), 3);
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
@@ -16,7 +16,7 @@ use crate::http::problem::{GatewayFault, Problem};
 use crate::observe::access::{End, RequestId, RequestRecord};
 use crate::respond;
 use crate::route::{self, Captures, Found};
-use crate::snapshot::{Action, Current, Route, Snapshot};
+use crate::snapshot::{Action, Current, Held, Route, Snapshot};
 use crate::stream::{Answer, Downstream};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
@@ -41,7 +41,7 @@ impl Service {
 
     /// The snapshot in force.
     #[must_use]
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> Held {
         self.current.get()
     }
 
@@ -63,7 +63,10 @@ impl Service {
     ) -> Response<Body> {
         let id = RequestId::random();
         let mut record = RequestRecord::begin(&id, downstream.client, &request);
-        let accept = request.headers().get(header::ACCEPT).cloned();
+        let (version, accept) = (
+            request.version(),
+            request.headers().get(header::ACCEPT).cloned(),
+        );
         let problem = match self.answer(downstream, request, &id, &mut record).await {
             Ok(Answer::Response(response)) => return finish(response, record),
             Ok(Answer::HandOver(stream)) => match &downstream.slot {
@@ -78,6 +81,10 @@ impl Service {
         let mut response = problem.response(accept.as_ref()).map(Body::from);
         if let Ok(id) = HeaderValue::from_str(id.as_str()) {
             response.headers_mut().insert("x-request-id", id);
+        }
+        if ends_connection(&problem) && version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
         if let Some(record) = &mut record {
             record.failed(problem.label());
@@ -127,6 +134,14 @@ impl Service {
             }
         }
     }
+}
+
+/// Whether what follows on an HTTP/1.1 connection can no longer be trusted, or is a body that nobody wants.
+fn ends_connection(problem: &Problem) -> bool {
+    matches!(
+        problem,
+        Problem::BadRequest(_) | Problem::RequestTimeout | Problem::ContentTooLarge { .. }
+    )
 }
 
 /// Refuses what two parsers could read in two ways, before anything is done with it.

@@ -155,11 +155,18 @@ fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, Buil
     )?))
 }
 
+/// The snapshot as one worker holds it: counted by the worker itself.
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the outer count is the worker's own, so that cores do not fight over the inner one"
+)]
+pub type Held = Rc<Arc<Snapshot>>;
+
 /// One worker's view of the snapshot in force. Reading it is one atomic load; the count of its holders is the
 /// worker's own, so that two cores never fight over it.
 pub struct Current {
     cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
-    held: RefCell<Rc<Arc<Snapshot>>>,
+    held: RefCell<Held>,
 }
 
 impl Current {
@@ -175,7 +182,7 @@ impl Current {
 
     /// The snapshot in force now.
     #[must_use]
-    pub fn get(&self) -> Rc<Arc<Snapshot>> {
+    pub fn get(&self) -> Held {
         let mut cache = self.cache.borrow_mut();
         let newest = cache.load();
         let mut held = self.held.borrow_mut();

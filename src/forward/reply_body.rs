@@ -11,9 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::http::body::BodyError;
+use crate::lifecycle::drain;
 use crate::net::Authority;
 use crate::observe::access::{End, RequestRecord, StreamRecord};
-use crate::stream::{Expired, Lifetime};
+use crate::stream::{Expired, Lifetime, ending};
 use crate::upstream::http1::Reply;
 use crate::upstream::pool::{Pools, keep_alive_limit};
 
@@ -76,6 +77,8 @@ pub(super) struct ReplyBody {
     life: Lifetime,
     home: Home,
     record: Record,
+    /// When a drain wants a long stream to end; `None`: a body that a drain waits for.
+    ending: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +92,23 @@ impl ReplyBody {
             life,
             home,
             record,
+            ending: None,
         };
         body.settle();
         body
+    }
+
+    /// The same for a long stream, which a drain ends.
+    pub(super) fn ended_by(mut self, guard: drain::Guard) -> Self {
+        self.ending = Some(Box::pin(async move { ending(&guard).await }));
+        self
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(ending) = &mut self.ending else {
+            return Poll::Pending;
+        };
+        ending.as_mut().poll(cx)
     }
 
     /// Gives the connection back as soon as nothing more comes on it.
@@ -143,6 +160,11 @@ impl Body for ReplyBody {
             Poll::Ready(Some(Err(error))) => body.fail(End::BackendFailed, error),
             Poll::Ready(None) => {
                 body.settle();
+                Poll::Ready(None)
+            }
+            Poll::Pending if body.poll_ending(cx).is_ready() => {
+                body.reply = None;
+                body.record.close(End::Drain, body.life.silence());
                 Poll::Ready(None)
             }
             Poll::Pending => match body.life.poll_expired(cx) {

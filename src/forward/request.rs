@@ -45,7 +45,9 @@ pub(super) fn prepare(
         // RFC 9110 §10.1.4: whoever sends TE says so.
         headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
     }
-    join_cookies(&mut headers);
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut headers);
+    }
     identify(&mut headers, parts.version, asked);
     let path = target(&parts.uri, asked.strip_prefix);
     Ok((

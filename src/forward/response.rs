@@ -54,10 +54,10 @@ pub(super) fn answer(
     let recode = Recode::between(head.framing, takes_chunks(asked.version));
     match recode.filter(|_recode| asked.downstream.slot.is_some() && reply.is_sent()) {
         Some(recode) => hand_over(head, reply, recode, life, record),
-        None => body(
-            head,
-            ReplyBody::new(reply, life, home, Record::Stream(record)),
-        ),
+        None => {
+            let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
+            body(head, stream.ended_by(asked.downstream.guard.clone()))
+        }
     }
 }
 

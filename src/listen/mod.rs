@@ -1,4 +1,4 @@
-//! From a listening socket to connections: permit, accept, spawn, back off.
+//! From a listening socket to connections: accept, permit, spawn, back off.
 
 mod connection;
 mod idle;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::ListenerProtocol;
 use crate::lifecycle::{drain, tasks};
-use crate::limits::Permits;
+use crate::limits::{Permit, Permits};
 use crate::net::ClientAddr;
 use crate::service::Service;
 
@@ -44,14 +44,13 @@ pub struct Listener {
 /// Accepts connections until the drain begins or the listener is removed.
 pub async fn run(socket: TcpListener, listener: Rc<Listener>, guard: drain::Guard) {
     loop {
-        // A permit first: what cannot be served stays in the kernel's queue.
-        let accepted = tokio::select! {
-            accepted = accept(&socket, &listener.permits) => accepted,
+        let next = tokio::select! {
+            next = next(&socket, &listener.permits) => next,
             _deadline = guard.draining() => return,
             () = listener.removed.cancelled() => return,
         };
-        let (tcp, client, permit) = match accepted {
-            Ok(accepted) => accepted,
+        let (tcp, client, permit) = match next {
+            Ok(next) => next,
             Err(error) if is_the_connections_own(&error) => continue,
             Err(error) => {
                 tracing::error!(%error, "accepting connections pauses");
@@ -65,12 +64,18 @@ pub async fn run(socket: TcpListener, listener: Rc<Listener>, guard: drain::Guar
     }
 }
 
-async fn accept(
+/// The next connection with its permit. Nothing more is accepted until it has one: all others stay in the kernel's
+/// queue. (A permit taken before a connection is there would be held by each listener that waits for one, so that a
+/// few idle listeners could use up a small limit.)
+///
+/// # Cancel safety
+/// A connection that waits for its permit is closed when this is dropped: the listener has ended then.
+async fn next(
     socket: &TcpListener,
     permits: &Permits,
-) -> io::Result<(TcpStream, ClientAddr, crate::limits::Permit)> {
-    let permit = permits.acquire().await;
+) -> io::Result<(TcpStream, ClientAddr, Permit)> {
     let (tcp, address) = socket.accept().await?;
+    let permit = permits.acquire().await;
     // An IPv4 client of a `[::]` socket is an IPv4 client.
     let address = std::net::SocketAddr::new(address.ip().to_canonical(), address.port());
     Ok((tcp, ClientAddr(address), permit))

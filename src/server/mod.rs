@@ -117,26 +117,27 @@ impl Server {
     async fn drain(self, signals: &mut Signals) {
         let limit = self.shared.load().config.server.drain_timeout;
         let deadline = Instant::now() + limit;
-        tracing::info!(?limit, connections = self.workers.live(), "draining");
+        tracing::info!(?limit, connections = self.permits.in_use(), "draining");
         systemd::stopping("draining");
         // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
-        drop(self.listeners);
+        drop((self.listeners, self.inherited));
         let mut workers = self.workers;
         workers.drain(deadline);
         let left = loop {
             tokio::select! {
                 left = workers.ended() => break left,
                 Request::Stop = signals.next() => {
-                    tracing::warn!(connections = workers.live(), "stopped at once by a second signal");
+                    tracing::warn!(connections = self.permits.in_use(), "stopped at once by a second signal");
                     return;
                 }
-                () = tokio::time::sleep(DRAIN_REPORT) => report(workers.live()),
+                () = tokio::time::sleep(DRAIN_REPORT) => report(self.permits.in_use()),
             }
         };
-        let log_lines_dropped = self.log.dropped_lines();
+        let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped_lines());
         tracing::info!(
-            connections = left.connections,
+            connections,
             tasks = left.tasks,
+            cut = left.cut,
             log_lines_dropped,
             "stopped"
         );

@@ -3,7 +3,6 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::snapshot::Snapshot;
 /// Commands that wait for a worker at most. They come from reloads and from the drain.
 const COMMANDS: usize = 256;
 
-/// How often a worker looks after itself: idle connections, the count of what lives.
+/// How often a worker closes connections to servers that were idle for too long.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long tasks may take to end after the last connection has.
@@ -42,10 +41,12 @@ pub(super) enum Command {
     Drain { deadline: Instant },
 }
 
-/// What was left of a worker when it ended.
+/// How a worker ended.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Left {
-    pub(super) connections: usize,
+    /// Tasks that did not end by themselves before the deadline.
+    pub(super) cut: usize,
+    /// Tasks that live although everything was dropped: a leak.
     pub(super) tasks: usize,
 }
 
@@ -54,7 +55,6 @@ pub(super) struct Workers(Vec<Worker>);
 
 struct Worker {
     commands: mpsc::Sender<Command>,
-    live: Arc<AtomicUsize>,
     ended: Option<oneshot::Receiver<Left>>,
     left: Left,
     _thread: JoinHandle<()>,
@@ -85,14 +85,6 @@ impl Workers {
         }
     }
 
-    /// Connections that live.
-    pub(super) fn live(&self) -> usize {
-        self.0
-            .iter()
-            .map(|worker| worker.live.load(Ordering::Relaxed))
-            .sum()
-    }
-
     /// Returns when every worker has ended.
     ///
     /// # Cancel safety
@@ -105,7 +97,7 @@ impl Workers {
                 worker.left = ended.await.unwrap_or_default();
                 worker.ended = None;
             }
-            all.connections += worker.left.connections;
+            all.cut += worker.left.cut;
             all.tasks += worker.left.tasks;
         }
         all
@@ -119,21 +111,21 @@ impl Worker {
             .build()?;
         let (commands, received) = mpsc::channel(COMMANDS);
         let (done, ended) = oneshot::channel();
-        let live = Arc::new(AtomicUsize::new(0));
-        let seen = live.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
                 let local = LocalSet::new();
-                let left = runtime.block_on(local.run_until(work(shared, permits, received, seen)));
+                let cut = runtime.block_on(local.run_until(work(shared, permits, received)));
                 // What is left is dropped here, on its own thread, before anybody is told that it is gone.
                 drop(local);
                 drop(runtime);
-                let _ = done.send(left);
+                let _ = done.send(Left {
+                    cut,
+                    tasks: tasks::live(),
+                });
             })?;
         Ok(Self {
             commands,
-            live,
             ended: Some(ended),
             left: Left::default(),
             _thread: thread,
@@ -147,13 +139,12 @@ impl Worker {
     }
 }
 
-/// A worker's whole life.
+/// A worker's whole life. Returns how many tasks have to be cut.
 async fn work(
     shared: Arc<ArcSwap<Snapshot>>,
     permits: Permits,
     mut commands: mpsc::Receiver<Command>,
-    live: Arc<AtomicUsize>,
-) -> Left {
+) -> usize {
     let service = Rc::new(Service::new(shared));
     let trigger = drain::Trigger::new();
     let mut ticks = tokio::time::interval(TICK);
@@ -163,7 +154,6 @@ async fn work(
             command = commands.recv() => command,
             _now = ticks.tick() => {
                 service.pools().sweep();
-                live.store(trigger.live(), Ordering::Relaxed);
                 continue;
             }
         };
@@ -188,7 +178,7 @@ async fn work(
             None => break Instant::now(),
         }
     };
-    end(&trigger, deadline, &live).await
+    end(&trigger, deadline).await
 }
 
 fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Trigger) {
@@ -202,26 +192,18 @@ fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Tr
     }
 }
 
-async fn end(trigger: &drain::Trigger, deadline: Instant, live: &AtomicUsize) -> Left {
+/// Waits until all has ended or the deadline has come.
+async fn end(trigger: &drain::Trigger, deadline: Instant) -> usize {
     trigger.begin(deadline);
-    loop {
-        live.store(trigger.live(), Ordering::Relaxed);
-        let tick = deadline.min(Instant::now() + TICK);
-        let drained = tokio::time::timeout_at(tick, trigger.drained())
-            .await
-            .is_ok();
-        if drained || Instant::now() >= deadline {
-            break;
+    if tokio::time::timeout_at(deadline, trigger.drained())
+        .await
+        .is_ok()
+    {
+        // Feeds and hyper's own tasks end by themselves once their connections have.
+        let tail = Instant::now() + TAIL;
+        while tasks::live() > 0 && Instant::now() < tail {
+            tokio::time::sleep(TAIL / 50).await;
         }
     }
-    let connections = trigger.live();
-    // Feeds and hyper's own tasks end by themselves once their connections have.
-    let tail = Instant::now() + TAIL;
-    while tasks::live() > 0 && connections == 0 && Instant::now() < tail {
-        tokio::time::sleep(TAIL / 50).await;
-    }
-    Left {
-        connections,
-        tasks: tasks::live(),
-    }
+    tasks::live()
 }

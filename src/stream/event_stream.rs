@@ -7,9 +7,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::lifetime::{Expired, Lifetime};
@@ -20,6 +21,9 @@ use crate::lifecycle::scratch;
 use crate::observe::access::{End, StreamRecord};
 use crate::tls::ClientStream;
 use crate::upstream::http1::Framing;
+
+/// How long a client may take to hear that its stream has ended.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What an event stream needs besides its client.
 pub struct Opening {
@@ -94,6 +98,10 @@ pub async fn run(taken: Taken, opening: Opening) {
         end = poll_fn(|cx| events.poll(cx)) => end,
         () = ending(&guard) => End::Drain,
     };
+    if end == End::Drain {
+        // Whether the client still took it does not matter any more.
+        let _ = tokio::time::timeout(LAST_WORD, poll_fn(|cx| events.poll_finish(cx))).await;
+    }
     record.bytes_out = events.moved;
     record.close(end, events.life.silence());
 }
@@ -146,10 +154,7 @@ impl EventStream {
                 return Poll::Ready(End::Client);
             }
             if self.state == State::Ending {
-                let _told = ready!(
-                    Pin::new(&mut self.client as &mut (dyn tokio::io::AsyncWrite + Unpin))
-                        .poll_shutdown(cx)
-                );
+                let _told = ready!(Pin::new(&mut self.client).poll_shutdown(cx));
                 return Poll::Ready(End::Backend);
             }
             if let Err(end) = ready!(self.poll_move(cx)) {
@@ -205,6 +210,24 @@ impl EventStream {
             }
         };
         written.map_err(|_broken| End::Client)
+    }
+
+    /// Ends the client's side: in order where the framing allows it, else as a body that broke off.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.outflow.poll_clear(cx, &mut self.client))?;
+        if self.state == State::Open {
+            self.state = State::Ending;
+            let in_order = match &self.recode {
+                Recode::Chunk => true,
+                Recode::Chunks(chunks) => chunks.is_between_chunks(),
+                Recode::Unchunk(_) | Recode::Plain => false,
+            };
+            if in_order {
+                self.outflow.write(cx, &mut self.client, chunked::LAST)?;
+                ready!(self.outflow.poll_clear(cx, &mut self.client))?;
+            }
+        }
+        Pin::new(&mut self.client).poll_shutdown(cx)
     }
 
     fn backend_ended(&mut self, cx: &mut Context<'_>) -> Result<(), End> {

@@ -126,6 +126,12 @@ impl Decoder {
         self.state == State::Done
     }
 
+    /// Whether a chunk has ended and the next has not begun: only here can a chunk be put in.
+    #[must_use]
+    pub fn is_between_chunks(&self) -> bool {
+        self.state == State::default()
+    }
+
     /// Reads on, up to the end of the next data, of the body or of the input. Once the body is complete every
     /// further call consumes nothing and says [`Piece::End`] again.
     ///
