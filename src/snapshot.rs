@@ -155,11 +155,8 @@ fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, Buil
     )?))
 }
 
-/// The snapshot as one worker holds it: counted by the worker itself.
-#[expect(
-    clippy::redundant_allocation,
-    reason = "the outer count is the worker's own, so that cores do not fight over the inner one"
-)]
+/// The snapshot as one worker holds it. The outer count is the worker's own, so that two cores never fight over the
+/// inner one.
 pub type Held = Rc<Arc<Snapshot>>;
 
 /// One worker's view of the snapshot in force. Reading it is one atomic load; the count of its holders is the

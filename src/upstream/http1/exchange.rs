@@ -40,7 +40,7 @@ pub enum ExchangeError {
     /// The head has no end within bounds.
     #[error("the response's head is longer than {MAX_HEAD} bytes")]
     HeadTooLarge,
-    /// More than [`MAX_INTERIM`] interim responses.
+    /// More than 16 interim responses.
     #[error("the server sent more than {MAX_INTERIM} interim responses")]
     TooManyInterim,
     /// The server was silent for too long after the request.
