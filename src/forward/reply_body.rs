@@ -79,6 +79,8 @@ pub(super) struct ReplyBody {
     record: Record,
     /// When a drain wants a long stream to end; `None`: a body that a drain waits for.
     ending: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// What is told at the next poll.
+    failed: Option<BodyError>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +95,7 @@ impl ReplyBody {
             home,
             record,
             ending: None,
+            failed: None,
         };
         body.settle();
         body
@@ -127,14 +130,19 @@ impl ReplyBody {
         self.record.close(End::Backend, Duration::ZERO);
     }
 
+    /// Ends the body with an error, at the next poll only: hyper drops what it has not written yet when it hears of one,
+    /// and a client should get all that its server sent before it broke off, the head above all.
     fn fail(
         &mut self,
+        cx: &Context<'_>,
         end: End,
         error: impl Into<BodyError>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.reply = None;
         self.record.close(end, self.life.silence());
-        Poll::Ready(Some(Err(error.into())))
+        self.failed = Some(error.into());
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -147,6 +155,9 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = self.get_mut();
+        if let Some(error) = body.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Some(reply) = &mut body.reply else {
             return Poll::Ready(None);
         };
@@ -157,7 +168,7 @@ impl Body for ReplyBody {
                 body.settle();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => body.fail(End::BackendFailed, error),
+            Poll::Ready(Some(Err(error))) => body.fail(cx, End::BackendFailed, error),
             Poll::Ready(None) => {
                 body.settle();
                 Poll::Ready(None)
@@ -168,21 +179,23 @@ impl Body for ReplyBody {
                 Poll::Ready(None)
             }
             Poll::Pending => match body.life.poll_expired(cx) {
-                Poll::Ready(Expired::Idle) => body.fail(End::Idle, TooSilent),
-                Poll::Ready(Expired::Age) => body.fail(End::Age, TooSilent),
+                Poll::Ready(Expired::Idle) => body.fail(cx, End::Idle, TooSilent),
+                Poll::Ready(Expired::Age) => body.fail(cx, End::Age, TooSilent),
                 Poll::Pending => Poll::Pending,
             },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.reply.as_ref().is_none_or(Reply::is_ended)
+        self.failed.is_none() && self.reply.as_ref().is_none_or(Reply::is_ended)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.reply
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Reply::size_hint)
+        match &self.reply {
+            Some(reply) => reply.size_hint(),
+            None if self.failed.is_some() => SizeHint::default(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

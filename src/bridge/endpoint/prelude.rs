@@ -61,7 +61,8 @@ pub(super) fn head(id: &RequestId, framing: Framing, out: &mut Vec<u8>) {
 /// How a subscription begins.
 pub(super) struct Prelude {
     /// The first write: a `retry:` of this client's own and a comment. Some virus scanners hold the first message
-    /// until a second one comes.
+    /// until a second one comes. It does not end its block: there are clients that take a block of nothing but
+    /// `retry:` for an empty event.
     pub(super) first: Bytes,
     /// The second: `streamgate.open`, and what is to be told besides.
     pub(super) second: Bytes,
@@ -84,7 +85,6 @@ pub(super) fn prelude(
     let mut first = Vec::new();
     encode::retry(random(config.retry.base, config.retry.spread), &mut first);
     encode::comment(" streamgate", &mut first);
-    encode::end(&mut first);
     let mut second = Vec::new();
     tell_opening(channel, config, &opening, &mut second);
     if told != Upstream::Up {
