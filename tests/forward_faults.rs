@@ -88,7 +88,11 @@ async fn a_body_cut_by_the_backend_is_cut_for_the_client() {
     client
         .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
-    assert_eq!(client.head().await.status(), 200);
+    // The head may be lost with the rest; what must not come is a body that looks whole.
+    let Some(head) = within("a head or the end", client.head_if_any("GET")).await else {
+        return;
+    };
+    assert_eq!(head.status(), 200);
     let part = client.body_that_is_cut().await;
     assert!(b"partial".starts_with(&part), "{part:?}");
 }
@@ -274,6 +278,23 @@ async fn a_body_beyond_body_size_is_413() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn content_length_beside_transfer_encoding_is_refused() {
+    let backend = Backend::that(echo_http).await;
+    let gate = Gate::start(&backend.for_everything()).await;
+    let mut client = gate.tls().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\
+             Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.head().await.status(), 400);
+    client.body().await;
+    client.closes().await;
+    assert!(backend.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_that_two_parsers_read_in_two_ways_are_refused() {
     let backend = Backend::that(echo_http).await;
     let gate = Gate::start(&backend.for_everything()).await;
@@ -317,7 +338,12 @@ async fn a_silent_client_on_the_clear_port_hurts_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait_or_are_closed_and_do_not_break_others() {
     let backend = Backend::that(echo_http).await;
-    let text = format!("{}[limits]\nconnections = 4\n", backend.for_everything());
+    // One worker with one listener: each listener of each worker keeps a place ready for who comes next.
+    let text = format!(
+        "{}[limits]\nconnections = 4\n[server]\nworkers = 1\n\
+         [[listen]]\naddress = \"systemd:http\"\n",
+        backend.for_everything()
+    );
     let gate = Gate::start(&text).await;
     let mut served = Vec::new();
     for _ in 0..4 {
