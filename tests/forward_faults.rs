@@ -338,12 +338,7 @@ async fn a_silent_client_on_the_clear_port_hurts_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_wait_or_are_closed_and_do_not_break_others() {
     let backend = Backend::that(echo_http).await;
-    // One worker with one listener: each listener of each worker keeps a place ready for who comes next.
-    let text = format!(
-        "{}[limits]\nconnections = 4\n[server]\nworkers = 1\n\
-         [[listen]]\naddress = \"systemd:http\"\n",
-        backend.for_everything()
-    );
+    let text = format!("{}[limits]\nconnections = 4\n", backend.for_everything());
     let gate = Gate::start(&text).await;
     let mut served = Vec::new();
     for _ in 0..4 {
