@@ -88,7 +88,11 @@ async fn a_body_cut_by_the_backend_is_cut_for_the_client() {
     client
         .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
-    assert_eq!(client.head().await.status(), 200);
+    // The head may be lost with the rest; what must not come is a body that looks whole.
+    let Some(head) = within("a head or the end", client.head_if_any("GET")).await else {
+        return;
+    };
+    assert_eq!(head.status(), 200);
     let part = client.body_that_is_cut().await;
     assert!(b"partial".starts_with(&part), "{part:?}");
 }
@@ -271,6 +275,29 @@ async fn a_body_beyond_body_size_is_413() {
         .await;
     client.send_chunk("x".repeat(1025)).await;
     assert_eq!(client.head().await.status(), 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_length_beside_transfer_encoding_is_read_in_one_way_only() {
+    let backend = Backend::that(echo_http).await;
+    let gate = Gate::start(&backend.for_everything()).await;
+    let mut client = gate.tls().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\
+             Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        )
+        .await;
+    // RFC 9112 6.3: refused, or read as chunked and passed on without the length. Either way this is the
+    // connection's last request.
+    let head = client.head().await;
+    assert!(matches!(head.status(), 200 | 400), "{head:?}");
+    client.body().await;
+    client.closes().await;
+    for request in backend.requests() {
+        assert_eq!(request.target(), "/", "a smuggled request was passed on");
+        assert_eq!(request.get("content-length"), None, "{request:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,8 @@ with httpx.Client(verify=trust) as client:
         source.response.raise_for_status()
         left = int(count)
         for event in source.iter_sse():
-            if event.event != "message":
+            # httpx-sse dispatches blocks without data too, against the book: the prelude's `retry:` is one.
+            if event.event != "message" or not event.data:
                 continue
             print(event.id or "-", event.data, flush=True)
             left -= 1
