@@ -199,7 +199,8 @@ async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limi
     builder
         .max_headers(limits.header_count)
         .max_header_size(limits.header_size)
-        .timer(TokioTimer::new());
+        // `Patience` does this: hyper's one timer would also end connections that only wait for their next request.
+        .header_read_timeout(None);
     let mut driver = builder.serve_connection(io, connection);
     let mut patience = Patience::new(activity, limits.keep_alive, limits.header_timeout);
     let mut draining = false;
