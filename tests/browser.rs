@@ -15,7 +15,7 @@ use crate::harness::{
 struct Browser {
     client: Client,
     _driver: Server,
-    _profile: Directory,
+    profile: Directory,
 }
 
 impl Browser {
@@ -51,7 +51,7 @@ impl Browser {
         Self {
             client: client.unwrap(),
             _driver: driver,
-            _profile: profile,
+            profile,
         }
     }
 
@@ -78,9 +78,26 @@ impl Browser {
     }
 
     async fn close(self) {
-        within("the browser's end", self.client.close())
+        within("the browser's end", self.client.clone().close())
             .await
             .unwrap();
+    }
+}
+
+impl Drop for Browser {
+    /// A test that failed has not closed its browser, and the driver's end does not end it: whoever has this profile goes.
+    fn drop(&mut self) {
+        let profile = self.profile.path().display().to_string();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let name = process.file_name().to_string_lossy().into_owned();
+            if String::from_utf8_lossy(&command).contains(&profile) {
+                let kill = format!("kill -s KILL {name}");
+                let _ = std::process::Command::new("sh")
+                    .args(["-c", &kill])
+                    .output();
+            }
+        }
     }
 }
 
