@@ -7,7 +7,7 @@
 //! ```
 //!
 //! 1. [`server`] starts a worker a core; each has a runtime, listening sockets, and connections of its own.
-//! 2. [`listen`] takes a permit, accepts, does the TLS handshake ([`tls`]) and lets hyper read the request.
+//! 2. [`listen`] accepts, takes a permit, does the TLS handshake ([`tls`]) and lets hyper read the request.
 //! 3. [`service`] is the way of one request on one screen: find its route ([`route`]) in the [`snapshot`] in force,
 //!    and do what the route says.
 //! 4. [`forward`] passes it to a server ([`upstream`]) and the response back; [`bridge`] serves a feed's events.
