@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 
 use super::Listener;
 use super::idle::{Activity, Busy, Patience, Tired};
-use super::watched::{Watched, WriteWatch};
+use super::watched::Watched;
 use crate::config::model::{Limits, ListenerProtocol};
 use crate::http::body::{Body, BodyError};
 use crate::http::problem::Problem;
@@ -192,8 +192,7 @@ async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limi
         connection.0.downstream.slot.clone().unwrap_or_default(),
         held.0.clone(),
     );
-    let writes = WriteWatch::default();
-    let io = TokioIo::new(Watched::new(stream, activity.clone(), &writes));
+    let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let mut builder = http1::Builder::new();
     // A header section of one field too many is answered with 431 by hyper itself.
     builder
@@ -205,7 +204,7 @@ async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limi
     let mut patience = Patience::new(activity, limits.keep_alive, limits.header_timeout);
     let mut draining = false;
     let end = loop {
-        let step = poll_fn(|cx| poll_http1(cx, &mut driver, &slot, &writes, &mut patience));
+        let step = poll_fn(|cx| poll_http1(cx, &mut driver, &slot, &mut patience));
         tokio::select! {
             end = step => break end,
             _deadline = guard.draining(), if !draining => {
@@ -247,7 +246,6 @@ fn poll_http1(
     cx: &mut Context<'_>,
     driver: &mut Http1Driver,
     slot: &Slot,
-    writes: &WriteWatch,
     patience: &mut Patience,
 ) -> Poll<Http1End> {
     if let Poll::Ready(over) = Pin::new(driver).poll(cx) {
@@ -256,7 +254,7 @@ fn poll_http1(
     // The service has laid the stream down within the poll above. An earlier, pipelined response may still lie in
     // hyper's buffer: it goes first.
     if slot.is_due()
-        && !writes.is_behind()
+        && !patience.activity().is_behind()
         && let Some(stream) = slot.take()
     {
         return Poll::Ready(Http1End::HandOver(stream));
@@ -291,11 +289,7 @@ async fn serve_http2(stream: ClientStream, connection: Connection, limits: &Limi
         connection.0.activity.clone(),
         connection.0.downstream.client,
     );
-    let io = TokioIo::new(Watched::new(
-        stream,
-        activity.clone(),
-        &WriteWatch::default(),
-    ));
+    let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let mut builder = http2::Builder::new(tasks::Local);
     builder
         .timer(TokioTimer::new())

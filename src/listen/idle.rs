@@ -20,6 +20,8 @@ pub(super) struct Activity {
     free_since: Cell<Instant>,
     /// Since when bytes lie there that are no request yet.
     head_since: Cell<Option<Instant>>,
+    /// Since when the socket takes nothing of what hyper has for it.
+    refused_since: Cell<Option<Instant>>,
 }
 
 /// A request, until its response has ended.
@@ -28,7 +30,7 @@ pub(super) struct Busy(Rc<Activity>);
 /// Why a connection was waited for long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tired {
-    /// Nothing came for `keep_alive`.
+    /// Nothing came for `keep_alive`, or nothing of a response was taken for as long.
     Silent,
     /// A request's head was not whole within `header_timeout`.
     HalfHead,
@@ -41,6 +43,7 @@ impl Activity {
             busy,
             free_since,
             head_since: Cell::new(None),
+            refused_since: Cell::new(None),
         })
     }
 
@@ -49,6 +52,21 @@ impl Activity {
         if self.busy.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
+    }
+
+    /// hyper wrote, and the socket took of it or not.
+    pub(super) fn wrote(&self, taken: bool) {
+        if taken {
+            self.refused_since.set(None);
+        } else if self.refused_since.get().is_none() {
+            self.refused_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// Whether hyper holds bytes that the socket did not take. hyper writes until its buffer is empty or the socket
+    /// refuses, each time it is polled: so if the last write was taken, nothing is left in it.
+    pub(super) fn is_behind(&self) -> bool {
+        self.refused_since.get().is_some()
     }
 
     /// A head was whole: it is a request now.
@@ -92,6 +110,10 @@ impl Patience {
         }
     }
 
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
     /// Ready when the connection should end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Tired> {
         loop {
@@ -110,7 +132,9 @@ impl Patience {
 
     fn due(&self, now: Instant) -> (Instant, Tired) {
         if self.activity.busy.get() > 0 {
-            return (now + self.keep_alive, Tired::Silent);
+            // A request under way is its backend's affair, unless its client reads nothing of the response.
+            let since = self.activity.refused_since.get().unwrap_or(now);
+            return (since + self.keep_alive, Tired::Silent);
         }
         match self.activity.head_since.get() {
             Some(since) => (since + self.header_timeout, Tired::HalfHead),
@@ -147,6 +171,21 @@ mod tests {
         let mut patience = Patience::new(activity, KEEP_ALIVE, HEADER);
         assert_eq!(poll_fn(|cx| patience.poll(cx)).await, Tired::HalfHead);
         assert!(begun.elapsed() >= HEADER && begun.elapsed() < HEADER * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_of_its_response_is_borne_for_keep_alive() {
+        let activity = Activity::new();
+        let _busy = activity.begin();
+        activity.wrote(false);
+        let mut patience = Patience::new(activity.clone(), KEEP_ALIVE, HEADER);
+        let half = tokio::time::timeout(KEEP_ALIVE / 2, poll_fn(|cx| patience.poll(cx))).await;
+        assert!(half.is_err());
+        activity.wrote(true);
+        activity.wrote(false);
+        let begun = Instant::now();
+        assert_eq!(poll_fn(|cx| patience.poll(cx)).await, Tired::Silent);
+        assert!(begun.elapsed() >= KEEP_ALIVE && begun.elapsed() < KEEP_ALIVE + HEADER);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
-//! A client's connection that remembers what its owner must know: whether hyper's last write was refused, and since
-//! when bytes lie there that are no request yet.
+//! A client's connection that tells its [`Activity`] what its owner must know: when bytes came, and whether the socket
+//! took what hyper wrote.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,32 +15,15 @@ use crate::tls::ClientStream;
 pub(super) struct Watched {
     pub(super) stream: ClientStream,
     activity: Rc<Activity>,
-    write_refused: Rc<Cell<bool>>,
-}
-
-/// The owner's view of it.
-#[derive(Clone, Default)]
-pub(super) struct WriteWatch(Rc<Cell<bool>>);
-
-impl WriteWatch {
-    /// Whether hyper holds bytes that the socket did not take. hyper writes until its buffer is empty or the socket
-    /// refuses, each time it is polled: so if the last write was not refused, nothing is left in it.
-    pub(super) fn is_behind(&self) -> bool {
-        self.0.get()
-    }
 }
 
 impl Watched {
-    pub(super) fn new(stream: ClientStream, activity: Rc<Activity>, writes: &WriteWatch) -> Self {
-        Self {
-            stream,
-            activity,
-            write_refused: writes.0.clone(),
-        }
+    pub(super) fn new(stream: ClientStream, activity: Rc<Activity>) -> Self {
+        Self { stream, activity }
     }
 
     fn written<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.write_refused.set(written.is_pending());
+        self.activity.wrote(written.is_ready());
         written
     }
 }
