@@ -17,7 +17,7 @@ table! {
         header_timeout: Period<10, { 5 * MINUTE }>,
         /// The whole TLS handshake. Default `"10s"`.
         tls_handshake_timeout: Period<10, { 5 * MINUTE }>,
-        /// How long a connection may stay open without a request. Default `"75s"`.
+        /// How long a connection may stay open without a request. Default `"75s"`. A client that takes nothing of a response is let go after it too.
         keep_alive: Period<10, HOUR>,
         /// Bytes of a request's body; 413 beyond. `"0"` (the default): no limit, for bodies are passed on as they come.
         body_size: SizeLimit<TIB>,
