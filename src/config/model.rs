@@ -5,15 +5,17 @@
 //! is equal to what it was.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use ipnet::IpNet;
 
 use crate::config::diagnostic::Diagnostics;
-use crate::net::{Authority, ListenAddr};
+use crate::net::{Authority, ListenAddr, ServerAddr};
 use crate::route::{HostPattern, PathPattern, Template};
 pub use crate::tls::accept::TlsVersion;
 
@@ -23,11 +25,13 @@ pub use crate::tls::certificates::Certificate;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[server]`
-    pub server: Server,
+    pub server: Process,
     /// `[[listen]]`, at least one.
     pub listeners: Vec<Listener>,
     /// `[tls]` and `[[tls.certificate]]`
     pub tls: Tls,
+    /// `[trust]`
+    pub trust: Trust,
     /// `[limits]`
     pub limits: Limits,
     /// `[upstream.NAME]`
@@ -46,7 +50,7 @@ pub struct Config {
 
 /// `[server]`: the process.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Server {
+pub struct Process {
     /// Worker threads. `0` in the file means one per core.
     pub workers: NonZeroUsize,
     /// How long live connections get when the process stops. Default 30 s.
@@ -84,6 +88,22 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
 }
 
+/// `[trust]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Trust {
+    /// Networks of the proxies that are believed. IPv4 networks hold for IPv4 clients of an IPv6 socket too.
+    pub proxies: Vec<IpNet>,
+}
+
+impl Trust {
+    /// Whether `peer` is believed what it says of its clients.
+    #[must_use]
+    pub fn believes(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
@@ -108,12 +128,21 @@ pub struct Limits {
 pub struct Upstream {
     /// Its name in the file.
     pub name: Arc<str>,
-    /// `http://host:port`, at least one; requests go round.
-    pub servers: Vec<Authority>,
+    /// At least one, all different.
+    pub servers: Vec<Server>,
     /// One TCP connect, name resolution included. Default 3 s.
     pub connect_timeout: Duration,
     /// How often a request that cannot have reached a server is tried again. Default 1.
     pub retries: u32,
+}
+
+/// One of an upstream's `servers`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Where it is, and what it speaks.
+    pub addr: ServerAddr,
+    /// How many requests it gets for one that a server of weight 1 gets; at least 1. Default 1.
+    pub weight: u32,
 }
 
 /// One `[[route]]`.

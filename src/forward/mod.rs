@@ -3,31 +3,30 @@
 //! [`forward`] is the way in order: prepare the request, find a server and a connection, exchange heads, and answer:
 //! with a body through hyper, or, for a tunnel or an event stream over HTTP/1.1, with a hand-over of both sockets.
 
+mod attempt;
 mod reply_body;
 mod request;
 mod response;
+mod retry;
 mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Version};
+use http::{Request, Version};
 use hyper::body::Incoming;
 
 use crate::config::model::Timeouts;
 use crate::http::host::RequestHost;
-use crate::net::Authority;
+use crate::net::ServerAddr;
 use crate::observe::access::{RequestId, RequestRecord};
 use crate::stream::{Answer, Downstream};
 use crate::upstream::Upstream;
-use crate::upstream::connect::{self, ConnectError};
-use crate::upstream::http1::{
-    Connection, Exchange, ExchangeError, Framing, Reply, ResponseHead, write_request_head,
-};
+use crate::upstream::connect::ConnectError;
+use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
-use request::Outbound;
 
 /// Why a request has no response from an upstream.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +38,7 @@ pub enum ForwardError {
     #[error("no response from `{server}`")]
     Exchange {
         /// The server.
-        server: Authority,
+        server: ServerAddr,
         /// What happened.
         #[source]
         source: ExchangeError,
@@ -51,7 +50,7 @@ pub enum ForwardError {
     #[error("`{server}` answered the WebSocket handshake wrongly")]
     Upgrade {
         /// The server.
-        server: Authority,
+        server: ServerAddr,
         /// What is wrong.
         #[source]
         source: HandshakeFault,
@@ -60,7 +59,7 @@ pub enum ForwardError {
     #[error("`{server}` switched protocols unasked")]
     UnaskedUpgrade {
         /// The server.
-        server: Authority,
+        server: ServerAddr,
     },
 }
 
@@ -100,104 +99,15 @@ pub async fn forward(
     record: &mut Option<RequestRecord>,
 ) -> Result<Answer, ForwardError> {
     let (outbound, body) = request::prepare(request, asked)?;
-    let (server, head, reply) = exchange(upstream, pools, &outbound, body, asked).await?;
+    let (lease, head, reply) = retry::exchange(upstream, pools, &outbound, body, asked).await?;
     if let Some(record) = record {
-        record.server(server);
+        record.server(lease.addr());
     }
     if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade::accept(server, &outbound, head, reply, asked).map(Answer::HandOver);
+        return upgrade::accept(lease, &outbound, head, reply, asked).map(Answer::HandOver);
     }
-    let home = reply_body::Home::new(pools, server, &head.headers);
+    let home = reply_body::Home::new(pools, lease, &head.headers);
     Ok(response::answer(head, reply, home, asked, record))
-}
-
-type Exchanged<'a> = (&'a Authority, ResponseHead, Reply<Incoming>);
-
-/// Finds a connection and exchanges heads on it; tries again where the request cannot have had an effect.
-async fn exchange<'a>(
-    upstream: &'a Upstream,
-    pools: &Rc<Pools>,
-    outbound: &Outbound,
-    body: Incoming,
-    asked: &Asked<'_>,
-) -> Result<Exchanged<'a>, ForwardError> {
-    let limit = if outbound.key.is_some() {
-        asked.timeouts.upgrade
-    } else {
-        asked.timeouts.response
-    };
-    let mut body = Some(body).filter(|_body| outbound.framing != Framing::Empty);
-    let mut tries_left = upstream.config().retries;
-    let mut trust_pool = true;
-    loop {
-        let server = upstream.pick();
-        let connection = match connection(upstream, pools, server, trust_pool).await {
-            Ok(connection) => connection,
-            Err(_unreached) if tries_left > 0 => {
-                tries_left -= 1;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut head = Vec::with_capacity(1024);
-        write_request_head(
-            &mut head,
-            &outbound.method,
-            &outbound.path,
-            &outbound.headers,
-        );
-        let sent = (outbound.framing, body.take());
-        let exchange = Exchange::new(
-            connection,
-            outbound.method.clone(),
-            head,
-            sent,
-            asked.body_size,
-        );
-        let (source, spent) = match exchange.run(limit).await {
-            Ok((head, reply)) => return Ok((server, head, reply)),
-            Err(failed) => failed,
-        };
-        let harmless = outbound.framing == Framing::Empty
-            && outbound.key.is_none()
-            && is_idempotent(&outbound.method);
-        let unanswered = matches!(
-            source,
-            ExchangeError::Broken(_) | ExchangeError::Closed { answered: false }
-        );
-        if !harmless || !unanswered || (!spent.reused && tries_left == 0) {
-            return Err(ForwardError::Exchange {
-                server: server.clone(),
-                source,
-            });
-        }
-        // A kept connection that its server closed just now is nobody's failure; a fresh one's is a try.
-        if !spent.reused {
-            tries_left -= 1;
-        }
-        trust_pool = false;
-    }
-}
-
-async fn connection(
-    upstream: &Upstream,
-    pools: &Pools,
-    server: &Authority,
-    trust_pool: bool,
-) -> Result<Connection, ConnectError> {
-    if trust_pool && let Some(kept) = pools.take(server) {
-        return Ok(kept);
-    }
-    let tcp = connect::tcp(server, upstream.config().connect_timeout).await?;
-    Ok(Connection::new(tcp))
-}
-
-/// RFC 9110 §9.2.2
-fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    )
 }
 
 /// The bytes of a head, for a stream that writes it by itself.

@@ -12,31 +12,37 @@ use hyper::body::Incoming;
 
 use crate::http::body::BodyError;
 use crate::lifecycle::drain;
-use crate::net::Authority;
+use crate::net::ServerAddr;
 use crate::observe::access::{End, RequestRecord, StreamRecord};
 use crate::stream::{Expired, Lifetime, ending};
+use crate::upstream::Lease;
 use crate::upstream::http1::Reply;
 use crate::upstream::pool::{Pools, keep_alive_limit};
 
 /// Where a connection goes when its response has ended.
 pub(super) struct Home {
     pools: Rc<Pools>,
-    server: Authority,
+    lease: Lease,
     limit: Option<Duration>,
 }
 
 impl Home {
-    /// The pool of `server`, which said in `headers` how long it keeps an idle connection.
-    pub(super) fn new(pools: &Rc<Pools>, server: &Authority, headers: &HeaderMap) -> Self {
+    /// The pool of the server of `lease`, which said in `headers` how long it keeps an idle connection.
+    pub(super) fn new(pools: &Rc<Pools>, lease: Lease, headers: &HeaderMap) -> Self {
         Self {
             pools: pools.clone(),
-            server: server.clone(),
+            lease,
             limit: keep_alive_limit(headers),
         }
     }
 
-    pub(super) fn server(&self) -> &Authority {
-        &self.server
+    pub(super) fn server(&self) -> &ServerAddr {
+        self.lease.addr()
+    }
+
+    /// The place at the server, for a stream that takes the connection along.
+    pub(super) fn into_lease(self) -> Lease {
+        self.lease
     }
 }
 
@@ -125,7 +131,7 @@ impl ReplyBody {
         if let Some(connection) = reply.reusable() {
             self.home
                 .pools
-                .keep(&self.home.server, connection, self.home.limit);
+                .keep(self.home.lease.endpoint().id(), connection, self.home.limit);
         }
         self.record.close(End::Backend, Duration::ZERO);
     }

@@ -13,6 +13,7 @@ use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, RequestRecord, StreamRecord};
 use crate::stream::event_stream::{self, Recode};
 use crate::stream::{Answer, HandOver, Lifetime, takes_chunks};
+use crate::upstream::Lease;
 use crate::upstream::http1::{Framing, Reply, ResponseHead};
 
 /// Answers with what the server says: by hand-over when it is a long stream that can leave hyper, else by a body.
@@ -53,7 +54,7 @@ pub(super) fn answer(
     );
     let recode = Recode::between(head.framing, takes_chunks(asked.version));
     match recode.filter(|_recode| asked.downstream.slot.is_some() && reply.is_sent()) {
-        Some(recode) => hand_over(head, reply, recode, life, record),
+        Some(recode) => hand_over(head, (reply, home.into_lease()), recode, life, record),
         None => {
             let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
             body(head, stream.ended_by(asked.downstream.guard.clone()))
@@ -70,7 +71,7 @@ fn body(head: ResponseHead, body: ReplyBody) -> Answer {
 
 fn hand_over(
     mut head: ResponseHead,
-    reply: Reply<Incoming>,
+    (reply, lease): (Reply<Incoming>, Lease),
     recode: Recode,
     life: Lifetime,
     record: StreamRecord,
@@ -93,12 +94,13 @@ fn hand_over(
     }
     let socket = reply.into_socket();
     let opening = event_stream::Opening {
-        backend: socket.tcp,
+        backend: socket.stream,
         early: socket.early,
         head: head_bytes(head.status, &head.headers, b""),
         recode,
         life,
         record,
+        lease,
     };
     Answer::HandOver(HandOver::new(|taken| event_stream::run(taken, opening)))
 }

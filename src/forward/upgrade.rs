@@ -6,9 +6,9 @@ use hyper::body::Incoming;
 use super::request::Outbound;
 use super::{Asked, ForwardError, head_bytes};
 use crate::http::hop_by_hop;
-use crate::net::Authority;
 use crate::observe::access::{Kind, StreamRecord};
 use crate::stream::{HandOver, Lifetime, tunnel};
+use crate::upstream::Lease;
 use crate::upstream::http1::{Reply, ResponseHead};
 use crate::websocket::handshake;
 
@@ -17,7 +17,7 @@ use crate::websocket::handshake;
 /// # Errors
 /// The answer does not fit the handshake, or there was none.
 pub(super) fn accept(
-    server: &Authority,
+    lease: Lease,
     outbound: &Outbound,
     mut head: ResponseHead,
     reply: Reply<Incoming>,
@@ -25,11 +25,11 @@ pub(super) fn accept(
 ) -> Result<HandOver, ForwardError> {
     let Some(key) = &outbound.key else {
         return Err(ForwardError::UnaskedUpgrade {
-            server: server.clone(),
+            server: lease.addr().clone(),
         });
     };
     let wrong = |source| ForwardError::Upgrade {
-        server: server.clone(),
+        server: lease.addr().clone(),
         source,
     };
     handshake::check_response(head.status, &head.headers, key).map_err(wrong)?;
@@ -43,7 +43,7 @@ pub(super) fn accept(
     let socket = reply.into_socket();
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
     let opening = tunnel::Opening {
-        backend: socket.tcp,
+        backend: socket.stream,
         greeting: head_bytes(head.status, &head.headers, &socket.early),
         life: Lifetime::new(timeouts.stream_idle, timeouts.stream_max),
         record: StreamRecord::open(
@@ -51,8 +51,9 @@ pub(super) fn accept(
             Kind::Tunnel,
             asked.route.clone(),
             client,
-            server,
+            lease.addr(),
         ),
+        lease,
     };
     Ok(HandOver::new(|taken| tunnel::run(taken, opening)))
 }

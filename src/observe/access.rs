@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
-use crate::net::{Authority, ClientAddr};
+use crate::net::{ClientAddr, ServerAddr};
 
 /// The tracing target of all access records.
 pub const TARGET: &str = "access";
@@ -114,7 +114,7 @@ pub struct RequestRecord {
     uri: Uri,
     host: String,
     route: Option<Arc<str>>,
-    server: Option<Authority>,
+    server: Option<ServerAddr>,
     status: StatusCode,
     error: Option<&'static str>,
     end: End,
@@ -155,7 +155,7 @@ impl RequestRecord {
     }
 
     /// Who answered.
-    pub fn server(&mut self, server: &Authority) {
+    pub fn server(&mut self, server: &ServerAddr) {
         self.server = Some(server.clone());
     }
 

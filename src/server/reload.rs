@@ -71,6 +71,7 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     setting("server", before.server == after.server);
     setting("listen", before.listeners == after.listeners);
     setting("tls", before.tls == after.tls);
+    setting("trust", before.trust == after.trust);
     setting("limits", before.limits == after.limits);
     setting("log", before.log == after.log);
     named(

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::lifetime::{Expired, Lifetime};
 use super::pump::Outflow;
@@ -19,7 +18,8 @@ use super::{Taken, ending};
 use crate::http::chunked::{self, Piece};
 use crate::lifecycle::scratch;
 use crate::observe::access::{End, StreamRecord};
-use crate::tls::ClientStream;
+use crate::tls::{ClientStream, ServerStream};
+use crate::upstream::Lease;
 use crate::upstream::http1::Framing;
 
 /// How long a client may take to hear that its stream has ended.
@@ -28,7 +28,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// What an event stream needs besides its client.
 pub struct Opening {
     /// The backend's socket.
-    pub backend: TcpStream,
+    pub backend: ServerStream,
     /// What was read from it behind the head.
     pub early: Bytes,
     /// The head for the client.
@@ -39,6 +39,8 @@ pub struct Opening {
     pub life: Lifetime,
     /// Its record, open.
     pub record: StreamRecord,
+    /// Its place at the backend, held to its end.
+    pub lease: Lease,
 }
 
 /// From the backend's framing to the client's.
@@ -82,6 +84,7 @@ pub async fn run(taken: Taken, opening: Opening) {
         recode,
         life,
         mut record,
+        lease: _held,
     } = opening;
     let outflow = Outflow::new(head);
     let mut events = EventStream {
@@ -108,7 +111,7 @@ pub async fn run(taken: Taken, opening: Opening) {
 
 struct EventStream {
     client: ClientStream,
-    backend: TcpStream,
+    backend: ServerStream,
     early: Bytes,
     recode: Recode,
     outflow: Outflow,

@@ -7,24 +7,26 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 use super::lifetime::{Expired, Lifetime};
 use super::pump::{Broken, Pipe};
 use super::{Taken, ending};
 use crate::observe::access::{End, StreamRecord};
-use crate::tls::ClientStream;
+use crate::tls::{ClientStream, ServerStream};
+use crate::upstream::Lease;
 
 /// What a tunnel needs besides its client.
 pub struct Opening {
     /// The backend's socket.
-    pub backend: TcpStream,
+    pub backend: ServerStream,
     /// What the client gets first: the head of the 101, then what the backend sent behind it.
     pub greeting: Bytes,
     /// Its clocks.
     pub life: Lifetime,
     /// Its record, open.
     pub record: StreamRecord,
+    /// Its place at the backend, held to its end.
+    pub lease: Lease,
 }
 
 /// Runs a tunnel to its end.
@@ -39,6 +41,7 @@ pub async fn run(taken: Taken, opening: Opening) {
         greeting,
         life,
         mut record,
+        lease: _held,
     } = opening;
     let (up, down) = (Pipe::new(early), Pipe::new(greeting));
     let mut tunnel = Tunnel {
@@ -60,7 +63,7 @@ pub async fn run(taken: Taken, opening: Opening) {
 
 struct Tunnel {
     client: ClientStream,
-    backend: TcpStream,
+    backend: ServerStream,
     up: Pipe,
     down: Pipe,
     life: Lifetime,

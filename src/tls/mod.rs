@@ -1,10 +1,10 @@
-//! TLS towards clients: the handshake, the certificates, the stream that comes of it.
+//! TLS: the handshake with a client, the certificates, and the streams that come of it, on both sides.
 
 pub mod accept;
 pub mod certificates;
 mod stream;
 
-pub use stream::{ClientStream, TlsStream};
+pub use stream::{ClientStream, ServerStream, TlsStream};
 
 /// Makes aws-lc-rs the process's only provider of cryptography. To be called before anything speaks TLS.
 pub fn use_one_provider() {

@@ -1,4 +1,4 @@
-//! A client's connection as bytes, in clear text or decrypted.
+//! A connection as bytes, in clear text or decrypted: a client's, and one to a server.
 //!
 //! The only place that knows which TLS implementation carries the bytes.
 
@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// A connection after its TLS handshake. Boxed: it is moved from owner to owner, and is large.
 pub struct TlsStream(Box<tokio_rustls::server::TlsStream<TcpStream>>);
@@ -44,58 +44,106 @@ impl ClientStream {
     }
 }
 
-/// One arm for each kind, so that the four methods below read as one line each.
-macro_rules! each {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            ClientStream::Clear($stream) => {
-                let $stream = Pin::new($stream);
-                $call
+/// A connection to a server, in clear text or decrypted. Reading and writing are as in [`ClientStream`].
+#[derive(Debug)]
+pub enum ServerStream {
+    /// `http://` and `h2c://`
+    Tcp(TcpStream),
+    /// `unix:`
+    Unix(UnixStream),
+    /// `https://`. Boxed: it is moved from owner to owner, and is large.
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl From<TcpStream> for ServerStream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Tcp(tcp)
+    }
+}
+
+impl ServerStream {
+    /// Whether an idle connection is still good: nothing has come on it, no end and no bytes that nobody asked for.
+    #[must_use]
+    pub fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let nothing = |read: io::Result<usize>| matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        match self {
+            Self::Tcp(tcp) => nothing(tcp.try_read(&mut byte)),
+            Self::Unix(unix) => nothing(unix.try_read(&mut byte)),
+            // What lies there may be a session ticket (RFC 8446 §4.6.1), which is no answer to anything.
+            Self::Tls(tls) => {
+                let mut cx = Context::from_waker(std::task::Waker::noop());
+                let mut byte = ReadBuf::new(&mut byte);
+                Pin::new(tls.as_mut())
+                    .poll_read(&mut cx, &mut byte)
+                    .is_pending()
             }
-            ClientStream::Tls(TlsStream($stream)) => {
-                let $stream = Pin::new($stream.as_mut());
-                $call
+        }
+    }
+}
+
+/// The I/O of a stream that is one of several: one arm for each kind, so that each method reads as one line.
+macro_rules! io {
+    ($name:ident { $($variant:ident($stream:ident) => $inner:expr,)+ }) => {
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant($stream) => Pin::new($inner).poll_read(cx, buf),)+
+                }
+            }
+        }
+
+        impl AsyncWrite for $name {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    $(Self::$variant($stream) => Pin::new($inner).poll_write(cx, buf),)+
+                }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant($stream) => Pin::new($inner).poll_flush(cx),)+
+                }
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant($stream) => Pin::new($inner).poll_shutdown(cx),)+
+                }
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    $(Self::$variant($stream) => Pin::new($inner).poll_write_vectored(cx, bufs),)+
+                }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
             }
         }
     };
 }
 
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_read(cx, buf))
-    }
-}
+io!(ClientStream {
+    Clear(stream) => stream,
+    Tls(stream) => stream.0.as_mut(),
+});
 
-impl AsyncWrite for ClientStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_shutdown(cx))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        each!(self, stream => stream.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-}
+io!(ServerStream {
+    Tcp(stream) => stream,
+    Unix(stream) => stream,
+    Tls(stream) => stream.as_mut(),
+});

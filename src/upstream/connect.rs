@@ -4,10 +4,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
-use crate::net::Authority;
+use crate::net::{Authority, Place, ServerAddr};
+use crate::tls::ServerStream;
 
 /// Why a server could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -22,22 +23,46 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// No address took the connection.
-    #[error("`{authority}` does not take connections")]
+    #[error("`{server}` does not take connections")]
     Refused {
         /// Where.
-        authority: Authority,
+        server: ServerAddr,
         /// What the last address tried said.
         #[source]
         source: io::Error,
     },
     /// The time was up, name resolution included.
-    #[error("`{authority}` did not answer within {limit:?}")]
+    #[error("`{server}` did not answer within {limit:?}")]
     TimedOut {
         /// Where.
-        authority: Authority,
+        server: ServerAddr,
         /// The limit.
         limit: Duration,
     },
+}
+
+/// Connects to `server` within `limit` in all.
+///
+/// # Errors
+/// [`ConnectError`].
+///
+/// # Cancel safety
+/// Dropping it gives the connection up.
+pub async fn open(server: &ServerAddr, limit: Duration) -> Result<ServerStream, ConnectError> {
+    match &server.place {
+        Place::Tcp(authority) => tcp(authority, limit).await.map(ServerStream::Tcp),
+        Place::Unix(path) => {
+            let connected = tokio::time::timeout(limit, UnixStream::connect(path)).await;
+            let (server, timed_out) = (server.clone(), server.clone());
+            connected
+                .map_err(|_elapsed| ConnectError::TimedOut {
+                    server: timed_out,
+                    limit,
+                })?
+                .map(ServerStream::Unix)
+                .map_err(|source| ConnectError::Refused { server, source })
+        }
+    }
 }
 
 /// Connects to `authority` by TCP, trying all of its addresses in turn, within `limit` in all.
@@ -50,7 +75,7 @@ pub enum ConnectError {
 pub async fn tcp(authority: &Authority, limit: Duration) -> Result<TcpStream, ConnectError> {
     let deadline = Instant::now() + limit;
     let timed_out = || ConnectError::TimedOut {
-        authority: authority.clone(),
+        server: authority.clone().into(),
         limit,
     };
     let attempt = async {
@@ -63,7 +88,7 @@ pub async fn tcp(authority: &Authority, limit: Duration) -> Result<TcpStream, Co
         }
         let source = refused.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
         Err(ConnectError::Refused {
-            authority: authority.clone(),
+            server: authority.clone().into(),
             source,
         })
     };

@@ -1,19 +1,22 @@
 //! The servers behind: how they are reached, and the connections kept to them.
 
 pub mod connect;
+mod endpoint;
 pub mod http1;
 pub mod pool;
+
+pub use endpoint::{Endpoint, EndpointId, Lease};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::model;
-use crate::net::Authority;
 
 /// A named group of servers. It lives through every reload that leaves its configuration as it was.
 #[derive(Debug)]
 pub struct Upstream {
     config: Arc<model::Upstream>,
+    endpoints: Box<[Arc<Endpoint>]>,
     turn: AtomicUsize,
 }
 
@@ -21,8 +24,10 @@ impl Upstream {
     /// The group that `config` describes.
     #[must_use]
     pub fn new(config: Arc<model::Upstream>) -> Self {
+        let endpoints = config.servers.iter().cloned().map(Endpoint::new).collect();
         Self {
             config,
+            endpoints,
             turn: AtomicUsize::new(0),
         }
     }
@@ -33,13 +38,10 @@ impl Upstream {
         &self.config
     }
 
-    /// The server whose turn it is: they go round.
+    /// A place at the server whose turn it is: they go round.
     #[must_use]
-    pub fn pick(&self) -> &Authority {
-        let servers = &self.config.servers;
-        match servers.len() {
-            1 => &servers[0],
-            count => &servers[self.turn.fetch_add(1, Ordering::Relaxed) % count],
-        }
+    pub fn lease(&self) -> Lease {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.endpoints[turn % self.endpoints.len()].lease()
     }
 }

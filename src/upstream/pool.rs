@@ -10,8 +10,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use super::EndpointId;
 use super::http1::Connection;
-use crate::net::Authority;
 
 /// Idle connections to one server on one worker at most.
 const MAX_IDLE: usize = 256;
@@ -24,7 +24,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// One worker's idle connections, by server.
 #[derive(Default)]
-pub struct Pools(RefCell<HashMap<Authority, Vec<Idle>>>);
+pub struct Pools(RefCell<HashMap<EndpointId, Vec<Idle>>>);
 
 struct Idle {
     connection: Connection,
@@ -34,27 +34,25 @@ struct Idle {
 impl Pools {
     /// The connection that was used last and is still good.
     #[must_use]
-    pub fn take(&self, server: &Authority) -> Option<Connection> {
+    pub fn take(&self, server: EndpointId) -> Option<Connection> {
         let mut pools = self.0.borrow_mut();
-        let idle = pools.get_mut(server)?;
+        let idle = pools.get_mut(&server)?;
         let now = Instant::now();
-        std::iter::from_fn(|| idle.pop())
-            .find(|idle| idle.until > now && idle.connection.is_quiet())
-            .map(|idle| idle.connection)
+        std::iter::from_fn(|| idle.pop()).find_map(|mut idle| {
+            (idle.until > now && idle.connection.is_quiet()).then_some(idle.connection)
+        })
     }
 
     /// Keeps `connection` for the next request, for as long as the server's `Keep-Alive` (`limit`) lets it.
-    pub fn keep(&self, server: &Authority, connection: Connection, limit: Option<Duration>) {
+    pub fn keep(&self, server: EndpointId, connection: Connection, limit: Option<Duration>) {
         let limit = limit.map_or(IDLE_LIMIT, |limit| {
             limit.saturating_sub(MARGIN).min(IDLE_LIMIT)
         });
         let mut pools = self.0.borrow_mut();
-        if !pools.contains_key(server) {
-            pools.insert(server.clone(), Vec::new());
-        }
-        let Some(idle) = pools.get_mut(server).filter(|idle| idle.len() < MAX_IDLE) else {
+        let idle = pools.entry(server).or_default();
+        if idle.len() >= MAX_IDLE {
             return;
-        };
+        }
         idle.push(Idle {
             connection,
             until: Instant::now() + limit,
@@ -65,7 +63,7 @@ impl Pools {
     pub fn sweep(&self) {
         let now = Instant::now();
         self.0.borrow_mut().retain(|_server, idle| {
-            idle.retain(|idle| idle.until > now && idle.connection.is_quiet());
+            idle.retain_mut(|idle| idle.until > now && idle.connection.is_quiet());
             !idle.is_empty()
         });
     }
@@ -104,32 +102,37 @@ mod tests {
         (near, listener.accept().await.unwrap().0)
     }
 
-    fn server() -> Authority {
-        Authority {
+    fn server() -> EndpointId {
+        let addr = crate::net::Authority {
             host: "a".into(),
             port: 1,
-        }
+        };
+        crate::upstream::Endpoint::new(crate::config::model::Server {
+            addr: addr.into(),
+            weight: 1,
+        })
+        .id()
     }
 
     #[tokio::test]
     async fn a_connection_that_its_server_closed_is_not_given_out() {
-        let pools = Pools::default();
+        let (pools, server) = (Pools::default(), server());
         let (near, far) = pair().await;
         drop(far);
         near.readable().await.unwrap();
-        pools.keep(&server(), Connection::new(near), None);
-        assert!(pools.take(&server()).is_none());
+        pools.keep(server, Connection::new(near), None);
+        assert!(pools.take(server).is_none());
     }
 
     #[tokio::test]
     async fn a_connection_is_not_used_beyond_its_servers_own_limit() {
-        let pools = Pools::default();
+        let (pools, server) = (Pools::default(), server());
         let (near, _far) = pair().await;
-        pools.keep(&server(), Connection::new(near), Some(MARGIN));
-        assert!(pools.take(&server()).is_none());
+        pools.keep(server, Connection::new(near), Some(MARGIN));
+        assert!(pools.take(server).is_none());
         let (near, _far) = pair().await;
-        pools.keep(&server(), Connection::new(near), Some(MARGIN * 5));
-        assert!(pools.take(&server()).is_some());
+        pools.keep(server, Connection::new(near), Some(MARGIN * 5));
+        assert!(pools.take(server).is_some());
     }
 
     #[test]

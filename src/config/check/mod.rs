@@ -21,11 +21,11 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
-use crate::config::model::{Config, Limits, Log, LogFormat, Server};
+use crate::config::model::{Config, Limits, Log, LogFormat, Process, Trust};
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
-use crate::config::schema::{Root, limits, server};
+use crate::config::schema::{Root, limits, server, trust};
 use crate::tls::certificates::Certificate;
 
 /// What a check needs beside what was typed.
@@ -86,6 +86,7 @@ pub(crate) fn config(
         server: server(&root.server),
         listeners,
         tls,
+        trust: trust(&root.trust),
         limits: limits(&root.limits),
         upstreams,
         bridges,
@@ -114,17 +115,27 @@ fn named<S, M>(
     checked.collect()
 }
 
-fn server(table: &Field<server::Server>) -> Server {
+fn server(table: &Field<server::Server>) -> Process {
     let workers = table
         .get(|server| &server.workers)
         .map_or(0, |workers| to_usize(workers.0));
     // One worker is right where the number of cores cannot be known.
     let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    Server {
+    Process {
         workers: NonZeroUsize::new(workers).unwrap_or_else(cores),
         drain_timeout: table
             .get(|server| &server.drain_timeout)
             .map_or(seconds(30), |time| time.0),
+    }
+}
+
+fn trust(table: &Field<trust::Trust>) -> Trust {
+    let proxies = table.get(|trust| &trust.proxies).into_iter();
+    Trust {
+        proxies: proxies
+            .flat_map(|list| &list.0)
+            .map(|network| network.value.0)
+            .collect(),
     }
 }
 

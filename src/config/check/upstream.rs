@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::check::{Context, seconds};
-use crate::config::model::Upstream;
+use crate::config::model::{Server, Upstream};
+use crate::config::schema::decode::Located;
 use crate::config::schema::table::Table;
 use crate::config::schema::upstream;
-use crate::net::Authority;
 
 pub(crate) fn check(
     name: Arc<str>,
@@ -24,7 +24,7 @@ pub(crate) fn check(
     }
 }
 
-fn servers(name: &str, table: &upstream::Upstream, context: &mut Context<'_>) -> Vec<Authority> {
+fn servers(name: &str, table: &upstream::Upstream, context: &mut Context<'_>) -> Vec<Server> {
     let Some(list) = table.servers.located() else {
         if table.servers.is_absent() && !table.has_unknown_key() {
             let message = format!("`[upstream.{name}]` has no `servers`");
@@ -38,16 +38,27 @@ fn servers(name: &str, table: &upstream::Upstream, context: &mut Context<'_>) ->
             .diagnostics
             .error(list.place, "`servers` is empty: at least one is needed");
     }
-    let mut servers: Vec<Authority> = Vec::new();
-    for server in &list.value.0 {
-        if servers.contains(&server.value.0) {
+    let mut servers: Vec<Server> = Vec::new();
+    for Located { value: server, .. } in &list.value.0 {
+        let (addr, place) = (&server.url.value.0, server.url.place);
+        // Bounded by the schema to a thousand.
+        let weight = u32::try_from(server.weight).unwrap_or(u32::MAX);
+        if let Some(earlier) = servers.iter_mut().find(|earlier| earlier.addr == *addr) {
             let message = format!(
                 "`{}` is the same server as an earlier one",
-                context.typed(server.place)
+                context.typed(place)
             );
-            context.diagnostics.warning(server.place, message);
+            context
+                .diagnostics
+                .warning(place, message)
+                .hint("`weight` gives a server more requests");
+            earlier.weight = earlier.weight.saturating_add(weight);
+            continue;
         }
-        servers.push(server.value.0.clone());
+        servers.push(Server {
+            addr: addr.clone(),
+            weight,
+        });
     }
     servers
 }

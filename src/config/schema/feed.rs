@@ -58,7 +58,9 @@ impl Scalar for FeedUrl {
                 "`{names}` can stand in path and query only",
             ));
         }
-        let Url { authority, rest } = url::parse(text, "ws")?;
+        let Url {
+            authority, rest, ..
+        } = url::parse(text, &[("ws", 80)])?;
         check_target(rest)?;
         let target = if rest.starts_with('/') {
             rest.to_owned()

@@ -14,6 +14,7 @@ pub(crate) mod scalar;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod tls;
+pub(crate) mod trust;
 pub(crate) mod upstream;
 mod url;
 
@@ -37,6 +38,8 @@ table! {
         listen: Tables<listen::Listen>,
         /// Certificates, and what is common to all listeners with TLS.
         tls: tls::Tls,
+        /// Who is believed.
+        trust: trust::Trust,
         /// What one client can take from the others.
         limits: limits::Limits,
         /// Servers that exist already.

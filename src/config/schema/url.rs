@@ -7,30 +7,37 @@ use crate::config::schema::scalar::Refusal;
 use crate::config::spelling;
 use crate::net::Authority;
 
-/// A URL of the one scheme that is allowed.
+/// A URL of one of the schemes that are allowed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Url<'a> {
+    /// In lower case.
+    pub(crate) scheme: &'static str,
     /// Host and port.
     pub(crate) authority: Authority,
     /// Path, query and fragment, as they stand.
     pub(crate) rest: &'a str,
 }
 
-/// Both schemes that are in use have this port (RFC 9110 §4.2.1, RFC 6455 §3).
-const DEFAULT_PORT: u16 = 80;
+/// A scheme that is allowed, with the port of a URL that has none.
+pub(crate) type Scheme = (&'static str, u16);
 
 /// The longest DNS name (RFC 1035 §2.3.4).
 const MAX_HOST: usize = 253;
 
-/// Parses a URL of one scheme. The host is a name or an address; nothing is looked up.
-pub(crate) fn parse<'a>(text: &'a str, scheme: &str) -> Result<Url<'a>, Refusal> {
+/// Parses a URL of one of `allowed`, of which the first is suggested where there is none. The host is a name or an
+/// address; nothing is looked up.
+pub(crate) fn parse<'a>(text: &'a str, allowed: &[Scheme]) -> Result<Url<'a>, Refusal> {
     let Some((found, after)) = text.split_once("://") else {
+        let first = allowed.first().map_or("", |(scheme, _)| scheme);
         return Err(Refusal::malformed("the scheme is missing")
-            .with_hint(format!("write \"{scheme}://{text}\"")));
+            .with_hint(format!("write \"{first}://{text}\"")));
     };
-    if !found.eq_ignore_ascii_case(scheme) {
-        return Err(wrong_scheme(found, scheme));
-    }
+    let known = allowed
+        .iter()
+        .find(|(scheme, _)| found.eq_ignore_ascii_case(scheme));
+    let Some(&(scheme, default_port)) = known else {
+        return Err(wrong_scheme(found, allowed));
+    };
     let end = after.find(['/', '?', '#']).unwrap_or(after.len());
     let (authority, rest) = after.split_at(end);
     if authority.contains('@') {
@@ -40,10 +47,11 @@ pub(crate) fn parse<'a>(text: &'a str, scheme: &str) -> Result<Url<'a>, Refusal>
     }
     let (host, port) = split_port(authority)?;
     let port = match port {
-        None => DEFAULT_PORT,
+        None => default_port,
         Some(digits) => parse_port(digits)?,
     };
     Ok(Url {
+        scheme,
         authority: Authority {
             host: parse_host(host)?,
             port,
@@ -52,10 +60,13 @@ pub(crate) fn parse<'a>(text: &'a str, scheme: &str) -> Result<Url<'a>, Refusal>
     })
 }
 
-fn wrong_scheme(found: &str, scheme: &str) -> Refusal {
-    let refusal = Refusal::malformed(format!("only `{scheme}://` is supported"));
-    match spelling::nearest(found, [scheme]) {
-        Some(_) if !matches!(found, "https" | "wss") => {
+fn wrong_scheme(found: &str, allowed: &[Scheme]) -> Refusal {
+    let names = allowed.iter().map(|(scheme, _)| *scheme);
+    let listed: Vec<String> = names.clone().map(|name| format!("`{name}://`")).collect();
+    let refusal = Refusal::malformed(format!("the schemes here are {}", listed.join(", ")));
+    match spelling::nearest(found, names) {
+        // A scheme that exists is meant, and not misspelt.
+        Some(scheme) if !matches!(found, "https" | "wss") => {
             refusal.with_hint(format!("did you mean `{scheme}://`?"))
         }
         _ => refusal,
@@ -138,7 +149,7 @@ mod tests {
             ("http://[::1]:8080?q", "[::1]:8080", "?q"),
         ];
         for (text, authority, rest) in table {
-            let url = parse(text, "http").unwrap();
+            let url = parse(text, &[("http", 80)]).unwrap();
             assert_eq!(
                 (url.authority.to_string().as_str(), url.rest),
                 (authority, rest),
@@ -175,14 +186,14 @@ mod tests {
             "http://é",
         ];
         for text in wrong {
-            assert!(parse(text, "http").is_err(), "{text}");
+            assert!(parse(text, &[("http", 80)]).is_err(), "{text}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in "http://\\PC*") {
-            let _ = parse(&text, "http");
+            let _ = parse(&text, &[("http", 80)]);
         }
     }
 }

@@ -6,14 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncRead;
-use tokio::net::TcpStream;
 
 use crate::lifecycle::scratch;
+use crate::tls::ServerStream;
 
 /// A connection to a server, idle or in use. While it waits it holds no buffer.
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) tcp: TcpStream,
+    pub(super) stream: ServerStream,
     /// Read, but not taken yet.
     pub(super) unread: Bytes,
     /// Whether an exchange has ended on it before this one.
@@ -23,9 +23,9 @@ pub struct Connection {
 impl Connection {
     /// A fresh connection.
     #[must_use]
-    pub fn new(tcp: TcpStream) -> Self {
+    pub fn new(stream: impl Into<ServerStream>) -> Self {
         Self {
-            tcp,
+            stream: stream.into(),
             unread: Bytes::new(),
             reused: false,
         }
@@ -39,9 +39,8 @@ impl Connection {
 
     /// Whether an idle connection is still good: nothing was sent on it, no end and no bytes that nobody asked for.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.tcp.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    pub fn is_quiet(&mut self) -> bool {
+        self.unread.is_empty() && self.stream.is_quiet()
     }
 
     /// Lends what came next to `take`, which says how much of it it took; the rest is kept. An empty slice is the end.
@@ -56,7 +55,7 @@ impl Connection {
             return Poll::Ready(Ok(result));
         }
         scratch::with(|buffer| {
-            ready!(Pin::new(&mut self.tcp).poll_read(cx, buffer))?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
             let (taken, result) = take(buffer.filled());
             let rest = &buffer.filled()[taken..];
             self.unread = if rest.is_empty() {

@@ -131,7 +131,7 @@ where
         clock: &mut Option<Clock>,
     ) -> Poll<Result<ResponseHead, ExchangeError>> {
         // A server may answer before it has read the whole request: both go on at once.
-        if let Poll::Ready(Err(error)) = self.upload.poll(cx, &mut self.connection.tcp) {
+        if let Poll::Ready(Err(error)) = self.upload.poll(cx, &mut self.connection.stream) {
             return Poll::Ready(Err(error));
         }
         if let Poll::Ready(head) = self.poll_final_head(cx) {

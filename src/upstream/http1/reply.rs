@@ -6,13 +6,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, Version, header};
 use http_body::{Body, Frame, SizeHint};
-use tokio::net::TcpStream;
 
 use super::connection::Connection;
 use super::exchange::ExchangeError;
 use super::head::{Framing, ResponseHead};
 use super::upload::Upload;
 use crate::http::chunked::{self, Piece};
+use crate::tls::ServerStream;
 
 /// Why a body ends before its end.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum ReplyError {
 #[derive(Debug)]
 pub struct Socket {
     /// The socket.
-    pub tcp: TcpStream,
+    pub stream: ServerStream,
     /// What was read too far: it comes before what the socket gives.
     pub early: Bytes,
     /// How the body that comes is framed.
@@ -87,7 +87,7 @@ where
     #[must_use]
     pub fn into_socket(self) -> Socket {
         Socket {
-            tcp: self.connection.tcp,
+            stream: self.connection.stream,
             early: self.connection.unread,
             framing: self.framing,
         }
@@ -113,7 +113,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         if !self.upload.is_done()
-            && let Poll::Ready(Err(error)) = self.upload.poll(cx, &mut self.connection.tcp)
+            && let Poll::Ready(Err(error)) = self.upload.poll(cx, &mut self.connection.stream)
         {
             return Poll::Ready(Some(Err(ReplyError::Request(error))));
         }

@@ -8,11 +8,11 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::Body;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use super::exchange::ExchangeError;
 use super::head::Framing;
 use crate::http::chunked;
+use crate::tls::ServerStream;
 
 /// A request that is being written.
 pub(super) struct Upload<B> {
@@ -87,13 +87,13 @@ where
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        tcp: &mut TcpStream,
+        stream: &mut ServerStream,
     ) -> Poll<Result<(), ExchangeError>> {
         loop {
             if matches!(self.state, State::Done | State::Refused) {
                 return Poll::Ready(Ok(()));
             }
-            if let Err(_broken) = ready!(self.poll_write(cx, tcp)) {
+            if let Err(_broken) = ready!(self.poll_write(cx, stream)) {
                 self.state = State::Refused;
                 return Poll::Ready(Ok(()));
             }
@@ -104,7 +104,11 @@ where
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut ServerStream,
+    ) -> Poll<io::Result<()>> {
         loop {
             let slices = [
                 IoSlice::new(&self.before),
@@ -116,9 +120,9 @@ where
             }
             // A request without a body is one slice, and a plain write costs the kernel less.
             let written = if self.data.is_empty() && self.after.is_empty() {
-                ready!(Pin::new(&mut *tcp).poll_write(cx, &self.before))?
+                ready!(Pin::new(&mut *stream).poll_write(cx, &self.before))?
             } else {
-                ready!(Pin::new(&mut *tcp).poll_write_vectored(cx, &slices))?
+                ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))?
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
