@@ -8,7 +8,7 @@ use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
-use crate::forward::{self, ForwardError};
+use crate::forward::{self, BodyFault, ForwardError};
 use crate::http::body::Body;
 use crate::http::framing;
 use crate::http::host::RequestHost;
@@ -118,6 +118,7 @@ impl Service {
                     timeouts: &route.timeouts,
                     strip_prefix: strip_prefix.as_deref(),
                     body_size: guard_body(&snapshot, &request)?,
+                    body_pace: snapshot.config.limits.body_pace,
                     id,
                 };
                 let answer = forward::forward(upstream, &self.pools, request, &asked, record).await;
@@ -211,10 +212,14 @@ fn problem(error: &ForwardError) -> Problem {
             ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
                 return Problem::BadRequest("the request's body broke off");
             }
-            ExchangeError::BodyTooLarge { limit } => {
-                return Problem::ContentTooLarge { limit: *limit };
-            }
         },
+        ForwardError::Body(BodyFault::BrokeOff) => {
+            return Problem::BadRequest("the request's body broke off");
+        }
+        ForwardError::Body(BodyFault::TooLarge { limit }) => {
+            return Problem::ContentTooLarge { limit: *limit };
+        }
+        ForwardError::Body(BodyFault::TooSlow { .. }) => return Problem::RequestTimeout,
         ForwardError::Handshake(HandshakeFault::Version) => return Problem::UpgradeRequired,
         ForwardError::Handshake(_) => {
             return Problem::BadRequest("the WebSocket handshake is not a valid one");

@@ -37,3 +37,4 @@ mod routing;
 mod tls;
 mod tunnel;
 mod tunnel_faults;
+mod uploads;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +121,17 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Bytes of a request's body; 413 beyond. `None` (`"0"`, the default): no limit.
     pub body_size: Option<u64>,
+    /// The least pace of a request's body; 408 below. `None` (`body_rate = "0"`): any.
+    pub body_pace: Option<BodyPace>,
+}
+
+/// `body_rate` and `body_grace`: how slowly a client may send a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyPace {
+    /// Bytes a second on average, while the client is waited for. Default 240.
+    pub rate: NonZeroU64,
+    /// Time that every body has beyond what its bytes earn. Default 20 s.
+    pub grace: Duration,
 }
 
 /// `[upstream.NAME]`

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use hyper::body::Incoming;
 
 use super::request::Outbound;
+use super::request_body::RequestBody;
 use super::{Asked, ForwardError};
 use crate::upstream::connect::{self, ConnectError};
 use crate::upstream::http1::{
@@ -54,10 +55,10 @@ pub(super) async fn run(
     upstream: &Upstream,
     pools: &Rc<Pools>,
     lease: &Lease,
-    (outbound, body): (&Outbound, &mut Option<Incoming>),
+    (outbound, body): (&Outbound, &mut Option<RequestBody<Incoming>>),
     asked: &Asked<'_>,
     way: Way,
-) -> Result<(ResponseHead, Reply<Incoming>), Failed> {
+) -> Result<(ResponseHead, Reply<RequestBody<Incoming>>), Failed> {
     let connection = connection(upstream, pools, lease, way)
         .await
         .map_err(Failed::Unreached)?;
@@ -73,7 +74,7 @@ pub(super) async fn run(
         outbound.method.clone(),
         head,
         (outbound.framing, body.take()),
-        asked.body_size,
+        outbound.send,
     );
     let limit = if outbound.key.is_some() {
         asked.timeouts.upgrade

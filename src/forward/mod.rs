@@ -6,6 +6,7 @@
 mod attempt;
 mod reply_body;
 mod request;
+mod request_body;
 mod response;
 mod retry;
 mod upgrade;
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 
-use crate::config::model::Timeouts;
+use crate::config::model::{BodyPace, Timeouts};
 use crate::http::host::RequestHost;
 use crate::net::ServerAddr;
 use crate::observe::access::{RequestId, RequestRecord};
@@ -27,6 +28,8 @@ use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
+pub use request_body::BodyFault;
+use request_body::{BodyLimits, RequestBody, Watch};
 
 /// Why a request has no response from an upstream.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,9 @@ pub enum ForwardError {
         #[source]
         source: ExchangeError,
     },
+    /// The client's body broke off, or passes a limit.
+    #[error(transparent)]
+    Body(BodyFault),
     /// The client's WebSocket handshake is wrong.
     #[error("the client's WebSocket handshake is refused")]
     Handshake(#[source] HandshakeFault),
@@ -79,6 +85,8 @@ pub struct Asked<'a> {
     pub strip_prefix: Option<&'a str>,
     /// Bytes of body at most.
     pub body_size: Option<u64>,
+    /// The least pace of the body.
+    pub body_pace: Option<BodyPace>,
     /// Its name.
     pub id: &'a RequestId,
 }
@@ -99,7 +107,23 @@ pub async fn forward(
     record: &mut Option<RequestRecord>,
 ) -> Result<Answer, ForwardError> {
     let (outbound, body) = request::prepare(request, asked)?;
-    let (lease, head, reply) = retry::exchange(upstream, pools, &outbound, body, asked).await?;
+    let limits = BodyLimits {
+        size: asked.body_size,
+        pace: asked.body_pace,
+    };
+    let watch = Watch::default();
+    let body = RequestBody::new(
+        body,
+        limits.without_pace_of_conversations(&outbound.headers),
+        watch.clone(),
+    );
+    let exchanged = retry::exchange(upstream, pools, &outbound, body, asked).await;
+    let (lease, head, reply) = exchanged.map_err(|error| match watch.fault() {
+        // Whatever the server or the connection to it made of it: it began with the client.
+        Some(fault) => ForwardError::Body(fault),
+        None => error,
+    })?;
+    watch.answered();
     if let Some(record) = record {
         record.server(lease.addr());
     }

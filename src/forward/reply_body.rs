@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::request_body::RequestBody;
 use crate::http::body::BodyError;
 use crate::lifecycle::drain;
 use crate::net::ServerAddr;
@@ -79,7 +80,7 @@ impl Record {
 
 /// The body. It ends with an error, so that the client sees it cut, when the server breaks off or is silent for too long.
 pub(super) struct ReplyBody {
-    reply: Option<Reply<Incoming>>,
+    reply: Option<Reply<RequestBody<Incoming>>>,
     life: Lifetime,
     home: Home,
     record: Record,
@@ -94,7 +95,12 @@ pub(super) struct ReplyBody {
 struct TooSilent;
 
 impl ReplyBody {
-    pub(super) fn new(reply: Reply<Incoming>, life: Lifetime, home: Home, record: Record) -> Self {
+    pub(super) fn new(
+        reply: Reply<RequestBody<Incoming>>,
+        life: Lifetime,
+        home: Home,
+        record: Record,
+    ) -> Self {
         let mut body = Self {
             reply: Some(reply),
             life,

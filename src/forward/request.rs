@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::{Asked, ForwardError};
 use crate::http::forwarded::{self, Forwarding};
 use crate::http::hop_by_hop;
-use crate::upstream::http1::Framing;
+use crate::upstream::http1::{Framing, SendBody};
 use crate::websocket::handshake::{self, Key};
 
 /// A request, ready to be sent.
@@ -18,6 +18,7 @@ pub(super) struct Outbound {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) framing: Framing,
+    pub(super) send: SendBody,
     /// Of a WebSocket handshake.
     pub(super) key: Option<Key>,
 }
@@ -35,8 +36,7 @@ pub(super) fn prepare(
     let key = websocket_key(&parts.method, parts.version, &headers)?;
     let framing = framing(&body);
     hop_by_hop::strip(&mut headers);
-    // hyper answers it as soon as the body is asked for.
-    headers.remove(header::EXPECT);
+    let send = expectation(&mut headers, parts.version, framing);
     frame(&mut headers, framing);
     if key.is_some() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -56,6 +56,7 @@ pub(super) fn prepare(
             path,
             headers,
             framing,
+            send,
             key,
         },
         body,
@@ -83,6 +84,19 @@ fn framing(body: &Incoming) -> Framing {
     body.size_hint()
         .exact()
         .map_or(Framing::Chunked, Framing::Length)
+}
+
+/// Whether the server is asked before the body is sent, as the client asked us: hyper tells the client to go on as soon
+/// as its body is wanted. Anything else that is expected is between the client and nobody (RFC 9110 §10.1.1).
+fn expectation(headers: &mut HeaderMap, version: Version, framing: Framing) -> SendBody {
+    let asks = headers
+        .remove(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !asks || framing == Framing::Empty || version != Version::HTTP_11 {
+        return SendBody::AtOnce;
+    }
+    headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+    SendBody::WhenAsked
 }
 
 fn frame(headers: &mut HeaderMap, framing: Framing) {

@@ -7,6 +7,7 @@ use http::{Response, Version};
 use hyper::body::Incoming;
 
 use super::reply_body::{Home, Record, ReplyBody};
+use super::request_body::RequestBody;
 use super::{Asked, head_bytes};
 use crate::http::body::Body;
 use crate::http::hop_by_hop;
@@ -19,7 +20,7 @@ use crate::upstream::http1::{Framing, Reply, ResponseHead};
 /// Answers with what the server says: by hand-over when it is a long stream that can leave hyper, else by a body.
 pub(super) fn answer(
     mut head: ResponseHead,
-    reply: Reply<Incoming>,
+    reply: Reply<RequestBody<Incoming>>,
     home: Home,
     asked: &Asked<'_>,
     record: &mut Option<RequestRecord>,
@@ -71,7 +72,7 @@ fn body(head: ResponseHead, body: ReplyBody) -> Answer {
 
 fn hand_over(
     mut head: ResponseHead,
-    (reply, lease): (Reply<Incoming>, Lease),
+    (reply, lease): (Reply<RequestBody<Incoming>>, Lease),
     recode: Recode,
     life: Lifetime,
     record: StreamRecord,

@@ -7,20 +7,21 @@ use hyper::body::Incoming;
 
 use super::attempt::{self, Failed, Way};
 use super::request::Outbound;
+use super::request_body::RequestBody;
 use super::{Asked, ForwardError};
 use crate::upstream::http1::{ExchangeError, Framing, Reply, ResponseHead};
 use crate::upstream::pool::Pools;
 use crate::upstream::{Lease, Upstream};
 
 /// A place at a server, with the head of its response and what follows it.
-pub(super) type Exchanged = (Lease, ResponseHead, Reply<Incoming>);
+pub(super) type Exchanged = (Lease, ResponseHead, Reply<RequestBody<Incoming>>);
 
 /// Exchanges heads with a server of `upstream`; tries again where the request cannot have had an effect.
 pub(super) async fn exchange(
     upstream: &Upstream,
     pools: &Rc<Pools>,
     outbound: &Outbound,
-    body: Incoming,
+    body: RequestBody<Incoming>,
     asked: &Asked<'_>,
 ) -> Result<Exchanged, ForwardError> {
     let mut body = Some(body).filter(|_body| outbound.framing != Framing::Empty);

@@ -4,6 +4,7 @@ use http::header::{self, HeaderValue};
 use hyper::body::Incoming;
 
 use super::request::Outbound;
+use super::request_body::RequestBody;
 use super::{Asked, ForwardError, head_bytes};
 use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, StreamRecord};
@@ -20,7 +21,7 @@ pub(super) fn accept(
     lease: Lease,
     outbound: &Outbound,
     mut head: ResponseHead,
-    reply: Reply<Incoming>,
+    reply: Reply<RequestBody<Incoming>>,
     asked: &Asked<'_>,
 ) -> Result<HandOver, ForwardError> {
     let Some(key) = &outbound.key else {

@@ -11,7 +11,7 @@ mod tls;
 mod upstream;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
-use crate::config::model::{Config, Limits, Log, LogFormat, Process, Trust};
+use crate::config::model::{BodyPace, Config, Limits, Log, LogFormat, Process, Trust};
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
@@ -162,7 +162,20 @@ fn limits(table: &Field<limits::Limits>) -> Limits {
         body_size: table
             .get(|limits| &limits.body_size)
             .and_then(|size| size.0),
+        body_pace: body_pace(table),
     }
+}
+
+fn body_pace(table: &Field<limits::Limits>) -> Option<BodyPace> {
+    let rate = table
+        .get(|limits| &limits.body_rate)
+        .map_or(Some(240), |rate| rate.0)?;
+    Some(BodyPace {
+        rate: NonZeroU64::new(rate)?,
+        grace: table
+            .get(|limits| &limits.body_grace)
+            .map_or(seconds(20), |time| time.0),
+    })
 }
 
 fn log(table: &Field<server::Log>) -> Log {

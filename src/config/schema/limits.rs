@@ -21,5 +21,10 @@ table! {
         keep_alive: Period<10, HOUR>,
         /// Bytes of a request's body; 413 beyond. `"0"` (the default): no limit, for bodies are passed on as they come.
         body_size: SizeLimit<TIB>,
+        /// Bytes a second that a client must send of a request's body on average, as long as it is waited for and the response
+        /// has not begun; 408 below. An upload may last for ever, but not stand still. gRPC is exempt. Default `"240B"`; `"0"`: any.
+        body_rate: SizeLimit<MIB>,
+        /// Time that every body has beyond what its bytes earn by `body_rate`. Default `"20s"`.
+        body_grace: Period<10, { 5 * MINUTE }>,
     }
 }

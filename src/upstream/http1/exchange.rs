@@ -14,13 +14,17 @@ use tokio::time::{Instant, Sleep};
 use super::connection::Connection;
 use super::head::{self, BadHead, Framing, ResponseHead};
 use super::reply::Reply;
-use super::upload::Upload;
+use super::upload::{SendBody, Upload};
 
 /// Bytes of a response's head at most.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// Interim responses (RFC 9110 §15.2) before the final one at most.
 const MAX_INTERIM: u32 = 16;
+
+/// How long a server that was asked by `Expect: 100-continue` may leave it open whether it wants the body: it may be one
+/// that knows nothing of it (RFC 9110 §10.1.1).
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why there is no response's head.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +59,6 @@ pub enum ExchangeError {
     /// The client's body ended before its announced length.
     #[error("the request's body is shorter than its length")]
     BodyTooShort,
-    /// The client's body goes beyond the limit.
-    #[error("the request's body is longer than {limit} bytes")]
-    BodyTooLarge {
-        /// The limit, in bytes.
-        limit: u64,
-    },
 }
 
 /// A request on its way.
@@ -70,6 +68,8 @@ pub struct Exchange<B> {
     method: Method,
     partial: Vec<u8>,
     interim: u32,
+    /// For a server that was asked whether it wants the body, and says nothing.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Exchange<B>
@@ -77,23 +77,24 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// A request with `head` as [`head::write_request_head`] wrote it and `body` framed as that head says; more than
-    /// `limit` bytes of body are an error.
+    /// A request with `head` as [`head::write_request_head`] wrote it and `body` framed as that head says; `send` says
+    /// when the body follows.
     #[must_use]
     pub fn new(
         connection: Connection,
         method: Method,
         head: Vec<u8>,
         (framing, body): (Framing, Option<B>),
-        limit: Option<u64>,
+        send: SendBody,
     ) -> Self {
-        let upload = Upload::new(head, framing, body, limit);
+        let upload = Upload::new(head, framing, body, send);
         Self {
             connection,
             upload,
             method,
             partial: Vec::new(),
             interim: 0,
+            patience: None,
         }
     }
 
@@ -135,7 +136,19 @@ where
             return Poll::Ready(Err(error));
         }
         if let Poll::Ready(head) = self.poll_final_head(cx) {
+            // What was not asked for until now is not wanted.
+            self.upload.refuse_unasked();
             return Poll::Ready(head);
+        }
+        if self.upload.is_unasked() {
+            let patience = self
+                .patience
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)));
+            if patience.as_mut().poll(cx).is_ready() {
+                self.upload.proceed();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         let Some(clock) = clock else {
             return Poll::Pending;
@@ -162,6 +175,10 @@ where
                 || head.status == http::StatusCode::SWITCHING_PROTOCOLS
             {
                 return Poll::Ready(Ok(head));
+            }
+            if head.status == http::StatusCode::CONTINUE && self.upload.is_unasked() {
+                self.upload.proceed();
+                cx.waker().wake_by_ref();
             }
             self.interim += 1;
             if self.interim > MAX_INTERIM {

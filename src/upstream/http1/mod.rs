@@ -15,3 +15,4 @@ pub use connection::Connection;
 pub use exchange::{Exchange, ExchangeError, Spent};
 pub use head::{BadHead, Framing, ResponseHead, write_request_head, write_response_head};
 pub use reply::{Reply, ReplyError, Socket};
+pub use upload::SendBody;

@@ -26,11 +26,21 @@ pub(super) struct Upload<B> {
     sent: u64,
     /// Bytes that the server took, framing and all.
     written: u64,
-    limit: Option<u64>,
+}
+
+/// When a request's body is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendBody {
+    /// With the head.
+    AtOnce,
+    /// Once the server asks for it, or has had time to: the head has `Expect: 100-continue` (RFC 9110 §10.1.1).
+    WhenAsked,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// The head goes out; the body waits for the server's word.
+    Unasked(Framing),
     Body(Framing),
     /// What is held is the last of it.
     Last,
@@ -44,15 +54,12 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// `head` is written as it is; `framing` is what it says of `body`. More than `limit` bytes of body are an error.
-    pub(super) fn new(
-        head: Vec<u8>,
-        framing: Framing,
-        body: Option<B>,
-        limit: Option<u64>,
-    ) -> Self {
+    /// `head` is written as it is; `framing` is what it says of `body`.
+    pub(super) fn new(head: Vec<u8>, framing: Framing, body: Option<B>, send: SendBody) -> Self {
         let state = if body.is_none() || framing == Framing::Empty {
             State::Last
+        } else if send == SendBody::WhenAsked {
+            State::Unasked(framing)
         } else {
             State::Body(framing)
         };
@@ -64,13 +71,31 @@ where
             after: b"",
             sent: 0,
             written: 0,
-            limit,
         }
     }
 
     /// Whether the request was written whole.
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Whether the server has not said yet that it wants the body.
+    pub(super) fn is_unasked(&self) -> bool {
+        matches!(self.state, State::Unasked(_))
+    }
+
+    /// Sends the body now.
+    pub(super) fn proceed(&mut self) {
+        if let State::Unasked(framing) = self.state {
+            self.state = State::Body(framing);
+        }
+    }
+
+    /// The server has answered without asking for the body: it is not sent any more.
+    pub(super) fn refuse_unasked(&mut self) {
+        if self.is_unasked() {
+            self.state = State::Refused;
+        }
     }
 
     /// Whether a byte of the body was asked for: then the request cannot be sent again.
@@ -98,6 +123,7 @@ where
                 return Poll::Ready(Ok(()));
             }
             match self.state {
+                State::Unasked(_) => return Poll::Pending,
                 State::Body(framing) => ready!(self.poll_next(cx, framing))?,
                 _written => self.state = State::Done,
             }
@@ -154,7 +180,10 @@ where
             Some(Ok(frame)) => frame,
         };
         match frame.into_data() {
-            Ok(data) => Poll::Ready(self.data(framing, data)),
+            Ok(data) => {
+                self.data(framing, data);
+                Poll::Ready(Ok(()))
+            }
             Err(frame) => Poll::Ready(match frame.into_trailers() {
                 Ok(trailers) => self.end(framing, Some(&trailers)),
                 Err(_unknown) => Ok(()),
@@ -162,18 +191,14 @@ where
         }
     }
 
-    fn data(&mut self, framing: Framing, data: Bytes) -> Result<(), ExchangeError> {
+    fn data(&mut self, framing: Framing, data: Bytes) {
         self.sent += data.len() as u64;
-        if let Some(limit) = self.limit.filter(|limit| self.sent > *limit) {
-            return Err(ExchangeError::BodyTooLarge { limit });
-        }
         // A chunk of no bytes would be the last.
         if framing == Framing::Chunked && !data.is_empty() {
             chunked::head(data.len(), &mut self.before);
             self.after = chunked::TAIL;
         }
         self.data = data;
-        Ok(())
     }
 
     fn end(&mut self, framing: Framing, trailers: Option<&HeaderMap>) -> Result<(), ExchangeError> {
