@@ -21,11 +21,11 @@ use crate::config::model::Timeouts;
 use crate::http::host::RequestHost;
 use crate::net::ServerAddr;
 use crate::observe::access::{RequestId, RequestRecord};
-use crate::stream::{Answer, Downstream};
-use crate::upstream::Upstream;
+use crate::stream::{AfterFall, Answer, Downstream};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
+use crate::upstream::{Channel, Unavailable, Upstream};
 use crate::websocket::handshake::HandshakeFault;
 
 /// Why a request has no response from an upstream.
@@ -34,6 +34,9 @@ pub enum ForwardError {
     /// No server could be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// No server takes the request.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// A server was reached and did not answer as it should.
     #[error("no response from `{server}`")]
     Exchange {
@@ -75,6 +78,8 @@ pub struct Asked<'a> {
     pub route: &'a Arc<str>,
     /// The route's timeouts.
     pub timeouts: &'a Timeouts,
+    /// What becomes of its stream when the server fails its health check.
+    pub after_fall: AfterFall,
     /// What is taken from the front of the path.
     pub strip_prefix: Option<&'a str>,
     /// Bytes of body at most.
@@ -98,8 +103,14 @@ pub async fn forward(
     asked: &Asked<'_>,
     record: &mut Option<RequestRecord>,
 ) -> Result<Answer, ForwardError> {
-    let (outbound, body) = request::prepare(request, asked)?;
-    let (lease, head, reply) = retry::exchange(upstream, pools, &outbound, body, asked).await?;
+    let (mut outbound, body) = request::prepare(request, asked)?;
+    let cookie = upstream.take_cookie(&mut outbound.headers);
+    let cookie = cookie.as_deref();
+    let (lease, mut head, reply) =
+        retry::exchange(upstream, pools, (&outbound, body), cookie, asked).await?;
+    if let Some(field) = upstream.set_cookie(&lease, cookie, channel(asked)) {
+        head.headers.append(http::header::SET_COOKIE, field);
+    }
     if let Some(record) = record {
         record.server(lease.addr());
     }
@@ -108,6 +119,14 @@ pub async fn forward(
     }
     let home = reply_body::Home::new(pools, lease, &head.headers);
     Ok(response::answer(head, reply, home, asked, record))
+}
+
+fn channel(asked: &Asked<'_>) -> Channel {
+    if asked.downstream.scheme == "https" {
+        Channel::Secure
+    } else {
+        Channel::Clear
+    }
 }
 
 /// The bytes of a head, for a stream that writes it by itself.
