@@ -37,3 +37,6 @@ mod routing;
 mod tls;
 mod tunnel;
 mod tunnel_faults;
+mod upstream_balance;
+mod upstream_health;
+mod upstream_retry;

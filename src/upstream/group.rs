@@ -329,19 +329,16 @@ impl Policy {
 /// effect on a connection may have one (TLS above all): then the servers are new ones, and nothing is kept of their
 /// connections.
 fn reached_alike(before: &model::Upstream, after: &model::Upstream) -> bool {
-    let without_effect = model::Upstream {
-        name: after.name.clone(),
-        servers: after.servers.clone(),
-        connect_timeout: after.connect_timeout,
-        retries: after.retries,
-        balance: after.balance.clone(),
-        max_wait: after.max_wait,
-        max_waiting: after.max_waiting,
-        health: after.health.clone(),
-        passive: after.passive,
-        slow_start: after.slow_start,
-        ..before.clone()
-    };
+    let mut without_effect = before.clone();
+    without_effect.servers.clone_from(&after.servers);
+    without_effect.connect_timeout = after.connect_timeout;
+    without_effect.retries = after.retries;
+    without_effect.balance.clone_from(&after.balance);
+    without_effect.max_wait = after.max_wait;
+    without_effect.max_waiting = after.max_waiting;
+    without_effect.health.clone_from(&after.health);
+    without_effect.passive = after.passive;
+    without_effect.slow_start = after.slow_start;
     without_effect == *after
 }
 
