@@ -18,6 +18,7 @@ use crate::respond;
 use crate::route::{self, Captures, Found};
 use crate::snapshot::{Action, Current, Held, Route, Snapshot};
 use crate::stream::{Answer, Downstream};
+use crate::upstream::Unavailable;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
@@ -116,6 +117,7 @@ impl Service {
                     host: &host,
                     route: &route.name,
                     timeouts: &route.timeouts,
+                    after_fall: route.after_fall,
                     strip_prefix: strip_prefix.as_deref(),
                     body_size: guard_body(&snapshot, &request)?,
                     body_pace: snapshot.config.limits.body_pace,
@@ -195,6 +197,7 @@ fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
 
 fn problem(error: &ForwardError) -> Problem {
     Problem::Gateway(match error {
+        ForwardError::Unavailable(unavailable) => return busy(*unavailable),
         ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
         ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
         ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
@@ -228,6 +231,19 @@ fn problem(error: &ForwardError) -> Problem {
             GatewayFault::UpgradeFailed
         }
     })
+}
+
+fn busy(unavailable: Unavailable) -> Problem {
+    match unavailable {
+        Unavailable::Unhealthy { retry_after } => Problem::Unavailable {
+            retry_after,
+            reason: "No server behind this one is healthy.",
+        },
+        Unavailable::Full { retry_after } => Problem::Unavailable {
+            retry_after,
+            reason: "The servers behind this one are busy.",
+        },
+    }
 }
 
 /// Closes the record of a request whose answer is at hand. A body that streams has taken the request's record with it,

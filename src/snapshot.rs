@@ -12,8 +12,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 
 use crate::bridge::Bridge;
-use crate::config::model::{Config, RouteAction, Timeouts};
+use crate::config::model::{Config, OnUnhealthy, RouteAction, Timeouts};
 use crate::route::{Router, Rule};
+use crate::stream::AfterFall;
 use crate::tls::accept::{Acceptor, Tickets};
 use crate::tls::certificates::ResolveBySni;
 use crate::upstream::Upstream;
@@ -36,6 +37,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its timeouts.
     pub timeouts: Timeouts,
+    /// What becomes of live streams whose server fails its health check.
+    pub after_fall: AfterFall,
     /// What it does.
     pub action: Action,
 }
@@ -76,10 +79,12 @@ impl Snapshot {
     ) -> Result<Self, BuildError> {
         let upstreams = config.upstreams.iter().map(|(name, wanted)| {
             let kept = previous.and_then(|previous| previous.upstreams.get(name));
-            let kept = kept.filter(|kept| kept.config() == wanted).cloned();
+            let equal = kept.filter(|kept| kept.config() == wanted).cloned();
             (
                 name.clone(),
-                kept.unwrap_or_else(|| Arc::new(Upstream::new(wanted.clone()))),
+                equal.unwrap_or_else(|| {
+                    Arc::new(Upstream::new(wanted.clone(), kept.map(Arc::as_ref)))
+                }),
             )
         });
         let upstreams: BTreeMap<_, _> = upstreams.collect();
@@ -101,6 +106,13 @@ impl Snapshot {
             upstreams,
             bridges,
         })
+    }
+}
+
+impl Snapshot {
+    /// All upstreams, whether a route leads to them or not.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values()
     }
 }
 
@@ -133,6 +145,11 @@ fn router(
             Route {
                 name: route.name.clone(),
                 timeouts: route.timeouts.clone(),
+                after_fall: match route.on_unhealthy {
+                    OnUnhealthy::Keep => AfterFall::Keep,
+                    OnUnhealthy::Drain => AfterFall::Drain(config.server.drain_timeout),
+                    OnUnhealthy::Close => AfterFall::Close,
+                },
                 action,
             },
         ));

@@ -38,3 +38,6 @@ mod tls;
 mod tunnel;
 mod tunnel_faults;
 mod uploads;
+mod upstream_balance;
+mod upstream_health;
+mod upstream_retry;

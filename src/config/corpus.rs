@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::model::{Backoff, Bridge, Upstream};
+use crate::config::model::{Backoff, Balance, Bridge, Cookie, Health, Upstream};
 use crate::config::{Config, Diagnostics, load, load_str, reference, report};
 
 type Variables = BTreeMap<String, String>;
@@ -210,9 +210,13 @@ fn the_full_example_shows_the_defaults() {
     let (shown, default) = (&full.upstreams["app"], &app.upstreams["app"]);
     let expected = Upstream {
         servers: shown.servers.clone(),
+        health: shown.health.clone(),
+        passive: shown.passive,
         ..Upstream::clone(default)
     };
     assert_eq!(**shown, expected);
+    the_example_shows_the_defaults_of_checks(&full);
+    assert_eq!(full.routes[0].on_unhealthy, app.routes[0].on_unhealthy);
     assert_eq!(full.routes[0].timeouts, app.routes[0].timeouts);
     let (shown, default) = (&full.bridges["feed"], &minimal.bridges["feed"]);
     let expected = Bridge {
@@ -222,6 +226,41 @@ fn the_full_example_shows_the_defaults() {
         ..Bridge::clone(default)
     };
     assert_eq!(**shown, expected);
+}
+
+fn the_example_shows_the_defaults_of_checks(full: &Config) {
+    let short = text(&format!(
+        "{LISTEN}[[route]]\nupstream = \"shop\"\n[upstream.shop]\nservers = [\"http://a\"]\nbalance = \"cookie\"\n\
+         health.path = \"/healthz\"\npassive = {{}}\n"
+    ))
+    .unwrap();
+    let (app, shop, short) = (
+        &full.upstreams["app"],
+        &full.upstreams["shop"],
+        &short.upstreams["shop"],
+    );
+    let (shown, default) = (app.health.clone().unwrap(), short.health.clone().unwrap());
+    let expected = Health {
+        host: shown.host.clone(),
+        ..default
+    };
+    assert_eq!((shown, app.passive), (expected, short.passive));
+    let (Balance::Cookie(shown), Balance::Cookie(default)) = (&shop.balance, &short.balance) else {
+        panic!("both balance by cookie");
+    };
+    let expected = Cookie {
+        secret: shown.secret.clone(),
+        ..default.clone()
+    };
+    assert_eq!(*shown, expected);
+    assert_eq!(
+        shown
+            .secret
+            .as_ref()
+            .map(|secret| format!("{secret:?}"))
+            .as_deref(),
+        Some("Secret(…)")
+    );
 }
 
 fn text(text: &str) -> Result<Config, Diagnostics> {

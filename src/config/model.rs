@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 
+pub use crate::config::balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 use crate::config::diagnostic::Diagnostics;
 use crate::net::{Authority, ListenAddr, ServerAddr};
 use crate::route::{HostPattern, PathPattern, Template};
@@ -145,6 +146,18 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How often a request that cannot have reached a server is tried again. Default 1.
     pub retries: u32,
+    /// Which server a request goes to. Default round robin.
+    pub balance: Balance,
+    /// How long a request waits for a place when all servers are full; zero: not at all. Default 1 s.
+    pub max_wait: Duration,
+    /// Requests that wait at the same time. Default 1000.
+    pub max_waiting: usize,
+    /// `health = { … }`; `None`: servers are not asked how they are.
+    pub health: Option<Health>,
+    /// `passive = { … }`; `None`: failed requests say nothing of a server.
+    pub passive: Option<Passive>,
+    /// How long a server that comes back takes to get its whole share. Default none (`"0"`).
+    pub slow_start: Option<Duration>,
 }
 
 /// One of an upstream's `servers`.
@@ -154,6 +167,8 @@ pub struct Server {
     pub addr: ServerAddr,
     /// How many requests it gets for one that a server of weight 1 gets; at least 1. Default 1.
     pub weight: u32,
+    /// Requests and streams under way at most, over all workers; `0` (the default): no limit.
+    pub max_connections: usize,
 }
 
 /// One `[[route]]`.
@@ -171,6 +186,8 @@ pub struct Route {
     pub action: RouteAction,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// What becomes of live streams whose server fails its health check. Default keep.
+    pub on_unhealthy: OnUnhealthy,
 }
 
 /// What a route does: exactly one of these keys.

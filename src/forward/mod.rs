@@ -22,11 +22,11 @@ use crate::config::model::{BodyPace, Timeouts};
 use crate::http::host::RequestHost;
 use crate::net::ServerAddr;
 use crate::observe::access::{RequestId, RequestRecord};
-use crate::stream::{Answer, Downstream};
-use crate::upstream::Upstream;
+use crate::stream::{AfterFall, Answer, Downstream};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
+use crate::upstream::{Channel, Unavailable, Upstream};
 use crate::websocket::handshake::HandshakeFault;
 pub use request_body::BodyFault;
 use request_body::{BodyLimits, RequestBody, Watch};
@@ -37,6 +37,9 @@ pub enum ForwardError {
     /// No server could be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// No server takes the request.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// A server was reached and did not answer as it should.
     #[error("no response from `{server}`")]
     Exchange {
@@ -81,6 +84,8 @@ pub struct Asked<'a> {
     pub route: &'a Arc<str>,
     /// The route's timeouts.
     pub timeouts: &'a Timeouts,
+    /// What becomes of its stream when the server fails its health check.
+    pub after_fall: AfterFall,
     /// What is taken from the front of the path.
     pub strip_prefix: Option<&'a str>,
     /// Bytes of body at most.
@@ -106,7 +111,9 @@ pub async fn forward(
     asked: &Asked<'_>,
     record: &mut Option<RequestRecord>,
 ) -> Result<Answer, ForwardError> {
-    let (outbound, body) = request::prepare(request, asked)?;
+    let (mut outbound, body) = request::prepare(request, asked)?;
+    let cookie = upstream.take_cookie(&mut outbound.headers);
+    let cookie = cookie.as_deref();
     let limits = BodyLimits {
         size: asked.body_size,
         pace: asked.body_pace,
@@ -117,13 +124,16 @@ pub async fn forward(
         limits.without_pace_of_conversations(&outbound.headers),
         watch.clone(),
     );
-    let exchanged = retry::exchange(upstream, pools, &outbound, body, asked).await;
-    let (lease, head, reply) = exchanged.map_err(|error| match watch.fault() {
+    let exchanged = retry::exchange(upstream, pools, (&outbound, body), cookie, asked).await;
+    let (lease, mut head, reply) = exchanged.map_err(|error| match watch.fault() {
         // Whatever the server or the connection to it made of it: it began with the client.
         Some(fault) => ForwardError::Body(fault),
         None => error,
     })?;
     watch.answered();
+    if let Some(field) = upstream.set_cookie(&lease, cookie, channel(asked)) {
+        head.headers.append(http::header::SET_COOKIE, field);
+    }
     if let Some(record) = record {
         record.server(lease.addr());
     }
@@ -132,6 +142,14 @@ pub async fn forward(
     }
     let home = reply_body::Home::new(pools, lease, &head.headers);
     Ok(response::answer(head, reply, home, asked, record))
+}
+
+fn channel(asked: &Asked<'_>) -> Channel {
+    if asked.downstream.scheme == "https" {
+        Channel::Secure
+    } else {
+        Channel::Clear
+    }
 }
 
 /// The bytes of a head, for a stream that writes it by itself.

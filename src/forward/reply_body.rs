@@ -15,7 +15,7 @@ use crate::http::body::BodyError;
 use crate::lifecycle::drain;
 use crate::net::ServerAddr;
 use crate::observe::access::{End, RequestRecord, StreamRecord};
-use crate::stream::{Expired, Lifetime, ending};
+use crate::stream::{AfterFall, Expired, Lifetime, cut_short};
 use crate::upstream::Lease;
 use crate::upstream::http1::Reply;
 use crate::upstream::pool::{Pools, keep_alive_limit};
@@ -84,8 +84,8 @@ pub(super) struct ReplyBody {
     life: Lifetime,
     home: Home,
     record: Record,
-    /// When a drain wants a long stream to end; `None`: a body that a drain waits for.
-    ending: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// When a long stream is to end before its time, and why; `None`: a body that a drain waits for.
+    ending: Option<Pin<Box<dyn Future<Output = End>>>>,
     /// What is told at the next poll.
     failed: Option<BodyError>,
 }
@@ -113,17 +113,32 @@ impl ReplyBody {
         body
     }
 
-    /// The same for a long stream, which a drain ends.
-    pub(super) fn ended_by(mut self, guard: drain::Guard) -> Self {
-        self.ending = Some(Box::pin(async move { ending(&guard).await }));
+    /// The same for a long stream, which a drain ends, or its server's fall.
+    pub(super) fn ended_by(mut self, guard: drain::Guard, after_fall: AfterFall) -> Self {
+        let fell = self.home.lease.fell();
+        let ending = async move { cut_short(&guard, fell, after_fall).await };
+        self.ending = Some(Box::pin(ending));
         self
     }
 
-    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(ending) = &mut self.ending else {
-            return Poll::Pending;
-        };
-        ending.as_mut().poll(cx)
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.ending
+            .as_mut()
+            .map_or(Poll::Pending, |ending| ending.as_mut().poll(cx))
+    }
+
+    /// Without more from the server: its time is over, or the stream is to end before its time.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(end) = self.poll_ending(cx) {
+            self.reply = None;
+            self.record.close(end, self.life.silence());
+            return Poll::Ready(None);
+        }
+        match self.life.poll_expired(cx) {
+            Poll::Ready(Expired::Idle) => self.fail(cx, End::Idle, TooSilent),
+            Poll::Ready(Expired::Age) => self.fail(cx, End::Age, TooSilent),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Gives the connection back as soon as nothing more comes on it.
@@ -185,16 +200,7 @@ impl Body for ReplyBody {
                 body.settle();
                 Poll::Ready(None)
             }
-            Poll::Pending if body.poll_ending(cx).is_ready() => {
-                body.reply = None;
-                body.record.close(End::Drain, body.life.silence());
-                Poll::Ready(None)
-            }
-            Poll::Pending => match body.life.poll_expired(cx) {
-                Poll::Ready(Expired::Idle) => body.fail(cx, End::Idle, TooSilent),
-                Poll::Ready(Expired::Age) => body.fail(cx, End::Age, TooSilent),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => body.poll_over(cx),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::http::body::Body;
 use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, RequestRecord, StreamRecord};
 use crate::stream::event_stream::{self, Recode};
-use crate::stream::{Answer, HandOver, Lifetime, takes_chunks};
+use crate::stream::{AfterFall, Answer, HandOver, Lifetime, takes_chunks};
 use crate::upstream::Lease;
 use crate::upstream::http1::{Framing, Reply, ResponseHead};
 
@@ -55,10 +55,16 @@ pub(super) fn answer(
     );
     let recode = Recode::between(head.framing, takes_chunks(asked.version));
     match recode.filter(|_recode| asked.downstream.slot.is_some() && reply.is_sent()) {
-        Some(recode) => hand_over(head, (reply, home.into_lease()), recode, life, record),
+        Some(recode) => {
+            let lease = (home.into_lease(), asked.after_fall);
+            hand_over(head, (reply, lease), recode, life, record)
+        }
         None => {
             let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
-            body(head, stream.ended_by(asked.downstream.guard.clone()))
+            body(
+                head,
+                stream.ended_by(asked.downstream.guard.clone(), asked.after_fall),
+            )
         }
     }
 }
@@ -72,7 +78,7 @@ fn body(head: ResponseHead, body: ReplyBody) -> Answer {
 
 fn hand_over(
     mut head: ResponseHead,
-    (reply, lease): (Reply<RequestBody<Incoming>>, Lease),
+    (reply, (lease, after_fall)): (Reply<RequestBody<Incoming>>, (Lease, AfterFall)),
     recode: Recode,
     life: Lifetime,
     record: StreamRecord,
@@ -102,6 +108,7 @@ fn hand_over(
         life,
         record,
         lease,
+        after_fall,
     };
     Answer::HandOver(HandOver::new(|taken| event_stream::run(taken, opening)))
 }

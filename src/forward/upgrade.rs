@@ -55,6 +55,7 @@ pub(super) fn accept(
             lease.addr(),
         ),
         lease,
+        after_fall: asked.after_fall,
     };
     Ok(HandOver::new(|taken| tunnel::run(taken, opening)))
 }

@@ -45,6 +45,8 @@ pub enum End {
     Backend,
     /// The backend's connection broke, or broke the protocol.
     BackendFailed,
+    /// The backend failed its health check, and the route lets no stream outlive that.
+    BackendUnhealthy,
     /// Silence for longer than `stream_idle`.
     Idle,
     /// It lived for `stream_max` or `max_age`.
@@ -65,6 +67,7 @@ impl End {
             Self::Client => "client",
             Self::Backend => "backend",
             Self::BackendFailed => "backend_failed",
+            Self::BackendUnhealthy => "backend_unhealthy",
             Self::Idle => "idle",
             Self::Age => "age",
             Self::Slow => "slow",

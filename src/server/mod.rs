@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::config::model::Config;
@@ -19,6 +20,7 @@ use crate::listen::{BindError, Inherited};
 use crate::observe::log::LogHandle;
 use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
+use crate::upstream::health::Checks;
 use listeners::Listeners;
 use worker::Workers;
 
@@ -59,6 +61,7 @@ struct Server {
     inherited: Inherited,
     listeners: Listeners,
     workers: Workers,
+    checks: Checks,
     log: LogHandle,
     origin: Origin,
 }
@@ -76,7 +79,8 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    // Health checks are this thread's own tasks.
+    LocalSet::new().block_on(&runtime, async {
         let mut signals = Signals::new()?;
         let mut server = Server::start(config, origin, log)?;
         ready();
@@ -100,6 +104,8 @@ impl Server {
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));
         let mut workers = Workers::start(count, &shared, &permits)?;
         listeners.announce(&mut workers);
+        let mut checks = Checks::default();
+        checks.follow(shared.load().upstreams());
         tracing::info!(workers = count, "ready");
         systemd::ready("serving");
         Ok(Self {
@@ -109,6 +115,7 @@ impl Server {
             inherited,
             listeners,
             workers,
+            checks,
             log,
             origin,
         })
@@ -121,6 +128,8 @@ impl Server {
         systemd::stopping("draining");
         // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
         drop((self.listeners, self.inherited));
+        // Who is healthy matters to nobody any more.
+        drop(self.checks);
         let mut workers = self.workers;
         workers.drain(deadline);
         let left = loop {
@@ -133,10 +142,11 @@ impl Server {
                 () = tokio::time::sleep(DRAIN_REPORT) => report(self.permits.in_use()),
             }
         };
+        let tasks = left.tasks + worker::tail().await;
         let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped_lines());
         tracing::info!(
             connections,
-            tasks = left.tasks,
+            tasks,
             cut = left.cut,
             log_lines_dropped,
             "stopped"

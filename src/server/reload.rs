@@ -53,6 +53,7 @@ impl Server {
             .map_err(|error| respond::chain(&error))?;
         // Nothing below can fail.
         self.shared.store(Arc::new(snapshot));
+        self.checks.follow(self.shared.load().upstreams());
         self.listeners.replace(&listeners, fresh, &mut self.workers);
         self.permits.resize(connections);
         self.log.apply(&log);

@@ -200,10 +200,16 @@ async fn end(trigger: &drain::Trigger, deadline: Instant) -> usize {
         .is_ok()
     {
         // Feeds and hyper's own tasks end by themselves once their connections have.
-        let tail = Instant::now() + TAIL;
-        while tasks::live() > 0 && Instant::now() < tail {
-            tokio::time::sleep(TAIL / 50).await;
-        }
+        return tail().await;
+    }
+    tasks::live()
+}
+
+/// Waits for this thread's tasks, a short time only. Returns how many are left.
+pub(super) async fn tail() -> usize {
+    let tail = Instant::now() + TAIL;
+    while tasks::live() > 0 && Instant::now() < tail {
+        tokio::time::sleep(TAIL / 50).await;
     }
     tasks::live()
 }

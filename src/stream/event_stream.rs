@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::lifetime::{Expired, Lifetime};
 use super::pump::Outflow;
-use super::{Taken, ending};
+use super::{AfterFall, Taken, cut_short};
 use crate::http::chunked::{self, Piece};
 use crate::lifecycle::scratch;
 use crate::observe::access::{End, StreamRecord};
@@ -41,6 +41,8 @@ pub struct Opening {
     pub record: StreamRecord,
     /// Its place at the backend, held to its end.
     pub lease: Lease,
+    /// What becomes of it when the backend fails its health check.
+    pub after_fall: AfterFall,
 }
 
 /// From the backend's framing to the client's.
@@ -84,7 +86,8 @@ pub async fn run(taken: Taken, opening: Opening) {
         recode,
         life,
         mut record,
-        lease: _held,
+        lease,
+        after_fall,
     } = opening;
     let outflow = Outflow::new(head);
     let mut events = EventStream {
@@ -99,9 +102,9 @@ pub async fn run(taken: Taken, opening: Opening) {
     };
     let end = tokio::select! {
         end = poll_fn(|cx| events.poll(cx)) => end,
-        () = ending(&guard) => End::Drain,
+        end = cut_short(&guard, lease.fell(), after_fall) => end,
     };
-    if end == End::Drain {
+    if matches!(end, End::Drain | End::BackendUnhealthy) {
         // Whether the client still took it does not matter any more.
         let _ = tokio::time::timeout(LAST_WORD, poll_fn(|cx| events.poll_finish(cx))).await;
     }

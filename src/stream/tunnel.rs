@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::lifetime::{Expired, Lifetime};
 use super::pump::{Broken, Pipe};
-use super::{Taken, ending};
+use super::{AfterFall, Taken, cut_short};
 use crate::observe::access::{End, StreamRecord};
 use crate::tls::{ClientStream, ServerStream};
 use crate::upstream::Lease;
@@ -27,6 +27,8 @@ pub struct Opening {
     pub record: StreamRecord,
     /// Its place at the backend, held to its end.
     pub lease: Lease,
+    /// What becomes of it when the backend fails its health check.
+    pub after_fall: AfterFall,
 }
 
 /// Runs a tunnel to its end.
@@ -41,7 +43,8 @@ pub async fn run(taken: Taken, opening: Opening) {
         greeting,
         life,
         mut record,
-        lease: _held,
+        lease,
+        after_fall,
     } = opening;
     let (up, down) = (Pipe::new(early), Pipe::new(greeting));
     let mut tunnel = Tunnel {
@@ -54,7 +57,7 @@ pub async fn run(taken: Taken, opening: Opening) {
     };
     let end = tokio::select! {
         end = poll_fn(|cx| tunnel.poll(cx)) => end,
-        () = ending(&guard) => End::Drain,
+        end = cut_short(&guard, lease.fell(), after_fall) => end,
     };
     record.bytes_in = tunnel.up.moved();
     record.bytes_out = tunnel.down.moved();

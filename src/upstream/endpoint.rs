@@ -1,17 +1,22 @@
 //! One server of an upstream, and what is under way at it.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::config::model;
+use super::queue::Queue;
+use super::standing::Standing;
 use crate::net::ServerAddr;
 
-/// One server, as long as the process knows it: reloads that leave it in its upstream keep it, with its counts.
+/// One server, as long as the process knows it: reloads that leave it in its upstream keep it, with its counts and
+/// its standing. Its weight and its limit belong to the upstream, which a reload may change.
 #[derive(Debug)]
 pub struct Endpoint {
     id: EndpointId,
-    config: model::Server,
+    addr: ServerAddr,
     live: AtomicUsize,
+    queue: Arc<Queue>,
+    pub(super) standing: Standing,
 }
 
 /// Names an endpoint within the process. Never used twice.
@@ -19,14 +24,16 @@ pub struct Endpoint {
 pub struct EndpointId(u64);
 
 impl Endpoint {
-    /// The server that `config` describes, with nothing under way.
+    /// The server at `addr`, with nothing under way. Those who wait in `queue` are told of its places.
     #[must_use]
-    pub fn new(config: model::Server) -> Arc<Self> {
+    pub fn new(addr: ServerAddr, queue: &Arc<Queue>) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             id: EndpointId(NEXT.fetch_add(1, Ordering::Relaxed)),
-            config,
+            addr,
             live: AtomicUsize::new(0),
+            queue: queue.clone(),
+            standing: Standing::default(),
         })
     }
 
@@ -39,43 +46,82 @@ impl Endpoint {
     /// Where it is.
     #[must_use]
     pub fn addr(&self) -> &ServerAddr {
-        &self.config.addr
+        &self.addr
     }
 
     /// Requests and streams under way at it, on all workers.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.live.load(Ordering::SeqCst)
     }
 
-    /// One more is under way, until the lease is dropped.
+    /// Whether its health checks say that it is up; one that is not checked is.
     #[must_use]
-    pub fn lease(self: &Arc<Self>) -> Lease {
-        self.live.fetch_add(1, Ordering::Relaxed);
-        Lease(self.clone())
+    pub fn is_up(&self) -> bool {
+        self.standing.is_up()
+    }
+
+    /// One more is under way, until the lease is dropped; `None`: `limit` are already.
+    #[must_use]
+    pub fn lease(self: &Arc<Self>, limit: Option<NonZeroUsize>) -> Option<Lease> {
+        match limit {
+            None => drop(self.live.fetch_add(1, Ordering::SeqCst)),
+            Some(limit) => {
+                let one_more = |live: usize| (live < limit.get()).then(|| live + 1);
+                self.live
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+                    .ok()?;
+            }
+        }
+        Some(Lease {
+            falls: self.standing.falls(),
+            spilled: false,
+            endpoint: self.clone(),
+        })
+    }
+
+    /// Those who wait may look again: it has come back.
+    pub(super) fn tell_waiting(&self) {
+        self.queue.tell();
     }
 }
 
 /// One request or stream under way at a server. Whoever has the socket holds it, to the stream's very end.
 #[derive(Debug)]
-pub struct Lease(Arc<Endpoint>);
+pub struct Lease {
+    endpoint: Arc<Endpoint>,
+    /// How often the server had fallen when the lease began.
+    falls: u64,
+    /// It goes elsewhere only because the server that its cookie names is full.
+    pub(super) spilled: bool,
+}
 
 impl Lease {
     /// The server.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
     }
 
     /// Where the server is.
     #[must_use]
     pub fn addr(&self) -> &ServerAddr {
-        self.0.addr()
+        self.endpoint.addr()
+    }
+
+    /// Returns when the server has failed its health checks since the lease began.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    pub fn fell(&self) -> impl Future<Output = ()> + use<> {
+        let (endpoint, so_far) = (self.endpoint.clone(), self.falls);
+        async move { endpoint.standing.fell_again(so_far).await }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.live.fetch_sub(1, Ordering::SeqCst);
+        self.endpoint.queue.tell();
     }
 }

@@ -1,47 +1,18 @@
-//! The servers behind: how they are reached, and the connections kept to them.
+//! The servers behind: who gets a request, how they are reached, and the connections kept to them.
 
+mod balance;
 pub mod connect;
 mod endpoint;
+mod group;
+pub mod health;
 pub mod http1;
+mod outlier;
 pub mod pool;
+mod queue;
+mod standing;
+mod sticky;
 
 pub use endpoint::{Endpoint, EndpointId, Lease};
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use crate::config::model;
-
-/// A named group of servers. It lives through every reload that leaves its configuration as it was.
-#[derive(Debug)]
-pub struct Upstream {
-    config: Arc<model::Upstream>,
-    endpoints: Box<[Arc<Endpoint>]>,
-    turn: AtomicUsize,
-}
-
-impl Upstream {
-    /// The group that `config` describes.
-    #[must_use]
-    pub fn new(config: Arc<model::Upstream>) -> Self {
-        let endpoints = config.servers.iter().cloned().map(Endpoint::new).collect();
-        Self {
-            config,
-            endpoints,
-            turn: AtomicUsize::new(0),
-        }
-    }
-
-    /// What it was built from.
-    #[must_use]
-    pub fn config(&self) -> &Arc<model::Upstream> {
-        &self.config
-    }
-
-    /// A place at the server whose turn it is: they go round.
-    #[must_use]
-    pub fn lease(&self) -> Lease {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.endpoints[turn % self.endpoints.len()].lease()
-    }
-}
+pub use group::{Ask, Unavailable, Upstream};
+pub use queue::Queue;
+pub use sticky::Channel;

@@ -107,11 +107,7 @@ mod tests {
             host: "a".into(),
             port: 1,
         };
-        crate::upstream::Endpoint::new(crate::config::model::Server {
-            addr: addr.into(),
-            weight: 1,
-        })
-        .id()
+        crate::upstream::Endpoint::new(addr.into(), &std::sync::Arc::default()).id()
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 mod backend;
 mod behaviour;
 mod certificates;
+mod checked;
 mod event_source;
 mod feed;
 mod gate;
@@ -29,10 +30,12 @@ pub use behaviour::{
     stalls_after_head, wrong_accept,
 };
 pub use certificates::{authority_file, client_config, leaf, untrusting_client_config};
+pub use checked::{Checked, balanced, refusing};
 pub use event_source::{Event, Heard, Subscriber};
 pub use feed::Feed;
 pub use gate::{Gate, Reloaded, connect};
 pub use h2_client::{H2Client, H2Response};
+pub use log::Line;
 pub use program::{Outcome, run_program};
 pub use relay::Relay;
 pub use tools::{Server, browser_driver, node, output, python, tool};

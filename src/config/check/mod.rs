@@ -3,6 +3,7 @@
 //! Each check tells its mistakes and goes on with a default, so that one run finds all of them; the [`Config`] that
 //! comes out is only used if nothing was told.
 
+mod balance;
 mod bridge;
 mod listen;
 mod route;

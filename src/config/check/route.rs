@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::config::check::{Context, seconds};
 use crate::config::diagnostic::Place;
-use crate::config::model::{Bridge, Route, RouteAction, Timeouts};
+use crate::config::model::{Bridge, OnUnhealthy, Route, RouteAction, Timeouts};
 use crate::config::schema::Root;
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -52,6 +52,7 @@ fn check_one(
         methods: rule.methods,
         action,
         timeouts: timeouts(&table.timeouts),
+        on_unhealthy: table.on_unhealthy.map_or(OnUnhealthy::Keep, |word| word.0),
     })
 }
 
@@ -151,6 +152,7 @@ fn action(
         (Field::Absent, Field::Given { value, .. }) => {
             tell_useless(table.strip_prefix.key(), "strip_prefix", context);
             tell_useless(table.timeouts.key(), "timeouts", context);
+            tell_useless(table.on_unhealthy.key(), "on_unhealthy", context);
             let name = resolve(value, &root.bridge, "bridge", context)?;
             if let Some(bridge) = bridges.get(&name) {
                 check_names(table, value.place, bridge, context);

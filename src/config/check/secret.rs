@@ -29,7 +29,8 @@ pub(crate) fn headers(table: &Headers, context: &mut Context<'_>) -> HeaderMap {
     headers
 }
 
-fn resolve(secret: &Located<Secret>, context: &mut Context<'_>) -> Option<String> {
+/// Reads a secret. `None`: it cannot be read, and that has been told.
+pub(crate) fn resolve(secret: &Located<Secret>, context: &mut Context<'_>) -> Option<String> {
     let (text, path) = match &secret.value {
         Secret::Inline(text) => return Some(text.value.clone()),
         Secret::File(file) => (file, Ok(context.path(file))),

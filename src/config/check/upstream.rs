@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::check::{Context, seconds};
+use crate::config::check::{Context, balance, seconds, to_usize};
 use crate::config::model::{Server, Upstream};
 use crate::config::schema::decode::Located;
 use crate::config::schema::table::Table;
@@ -13,6 +13,7 @@ pub(crate) fn check(
     table: &upstream::Upstream,
     context: &mut Context<'_>,
 ) -> Upstream {
+    let balance = balance::balance(&name, table, context);
     Upstream {
         servers: servers(&name, table, context),
         connect_timeout: table.connect_timeout.map_or(seconds(3), |time| time.0),
@@ -20,6 +21,14 @@ pub(crate) fn check(
         retries: table
             .retries
             .map_or(1, |count| u32::try_from(count.0).unwrap_or(u32::MAX)),
+        balance,
+        max_wait: table
+            .max_wait
+            .map_or(seconds(1), |time| time.0.unwrap_or_default()),
+        max_waiting: table.max_waiting.map_or(1000, |count| to_usize(count.0)),
+        health: balance::health(&table.health, context),
+        passive: balance::passive(&table.passive),
+        slow_start: table.slow_start.value().and_then(|time| time.0),
         name,
     }
 }
@@ -58,6 +67,7 @@ fn servers(name: &str, table: &upstream::Upstream, context: &mut Context<'_>) ->
         servers.push(Server {
             addr: addr.clone(),
             weight,
+            max_connections: to_usize(server.max_connections),
         });
     }
     servers

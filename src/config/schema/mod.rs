@@ -3,6 +3,7 @@
 //! A value here has the right form and is within its bounds; whether it fits the others is [`check`](super::check)'s part.
 //! The doc comments of the keys are the reference of the configuration.
 
+pub(crate) mod balance;
 pub(crate) mod bridge;
 pub(crate) mod collection;
 pub(crate) mod decode;

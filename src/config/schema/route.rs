@@ -2,8 +2,9 @@
 
 use http::Method;
 
+use crate::config::balance::OnUnhealthy;
 use crate::config::schema::collection::List;
-use crate::config::schema::scalar::{Refusal, Scalar, Text};
+use crate::config::schema::scalar::{OneOf, Refusal, Scalar, Text};
 use crate::config::schema::table::table;
 use crate::config::spelling;
 use crate::config::units::{DAY, TimeLimit};
@@ -26,6 +27,9 @@ table! {
         strip_prefix: Text,
         /// Time limits of what goes to an upstream.
         timeouts: Timeouts,
+        /// What becomes of live streams (WebSockets, event streams) whose server fails its health check: `"keep"`, `"drain"` (they
+        /// end as when the process stops, spread over `server.drain_timeout`) or `"close"`. Default `"keep"`.
+        on_unhealthy: OneOf<OnUnhealthy>,
     }
 }
 

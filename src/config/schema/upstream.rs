@@ -5,12 +5,13 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::config::schema::balance::{Cookie, Health, Passive, Policy};
 use crate::config::schema::collection::List;
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
-use crate::config::schema::scalar::{Integer, Refusal, Scalar};
+use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::config::schema::url::{self, Url};
-use crate::config::units::{MINUTE, Period};
+use crate::config::units::{HOUR, MINUTE, Period, SECOND, TimeLimit};
 use crate::net::{Place, Scheme, ServerAddr};
 
 table! {
@@ -23,6 +24,22 @@ table! {
         connect_timeout: Period<10, { 5 * MINUTE }>,
         /// How often a request that cannot have reached a server is tried again. Default `1`, up to 10.
         retries: Integer<0, 10>,
+        /// Which server a request goes to: `"round_robin"`, `"least_connections"`, `"random_two"` (the less busy of two drawn ones),
+        /// `"ip_hash"` (the same for the same client address) or `"cookie"` (the one that the client's cookie names). All heed
+        /// `weight`. Default `"round_robin"`.
+        balance: OneOf<Policy>,
+        /// The cookie of `balance = "cookie"`.
+        cookie: Cookie,
+        /// How long a request waits when every server has its `max_connections`; 503 beyond. Default `"1s"`; `"0"`: not at all.
+        max_wait: TimeLimit<10, { 5 * MINUTE }>,
+        /// Requests that wait so at the same time; 503 beyond. Default `1000`.
+        max_waiting: Integer<0, 1_000_000>,
+        /// Asks each server how it is. Absent: nobody does.
+        health: Health,
+        /// Learns from failed requests how a server is. Absent: nothing is learnt.
+        passive: Passive,
+        /// A server that comes back gets its share little by little, from a tenth on, over this time. Default `"0"`: all at once.
+        slow_start: TimeLimit<SECOND, HOUR>,
     }
 }
 
@@ -33,6 +50,8 @@ table! {
         url: ServerUrl,
         /// How many requests it gets for one that a server of weight 1 gets. Default `1`, up to 1000.
         weight: Integer<1, 1000>,
+        /// Requests and streams under way at most, over all workers. Default `0`: no limit.
+        max_connections: Integer<0, 10_000_000>,
     }
 }
 
@@ -41,6 +60,7 @@ table! {
 pub(crate) struct Server {
     pub(crate) url: Located<ServerUrl>,
     pub(crate) weight: u64,
+    pub(crate) max_connections: u64,
 }
 
 impl Decode for Server {
@@ -54,6 +74,7 @@ impl Decode for Server {
                 ServerUrl::decode(value, reader).map(|value| Self {
                     url: Located { value, place },
                     weight: 1,
+                    max_connections: 0,
                 })
             }
             DeValue::Table(_) => Self::from_table(decode_table(value, reader)?, reader),
@@ -68,12 +89,15 @@ impl Decode for Server {
 impl Server {
     fn from_table(table: ServerTable, reader: &mut Reader<'_>) -> Option<Self> {
         let place = table.place();
-        let (unknown, weight) = (
-            table.has_unknown_key(),
-            table.weight.map_or(1, |weight| weight.0),
-        );
+        let unknown = table.has_unknown_key();
+        let weight = table.weight.map_or(1, |weight| weight.0);
+        let max_connections = table.max_connections.map_or(0, |count| count.0);
         match table.url {
-            Field::Given { value, .. } => Some(Self { url: value, weight }),
+            Field::Given { value, .. } => Some(Self {
+                url: value,
+                weight,
+                max_connections,
+            }),
             Field::Absent if !unknown => {
                 reader.diagnostics.error(place, "the server has no `url`");
                 None
