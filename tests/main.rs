@@ -40,4 +40,5 @@ mod tunnel_faults;
 mod uploads;
 mod upstream_balance;
 mod upstream_health;
+mod upstream_restart;
 mod upstream_retry;
