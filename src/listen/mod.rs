@@ -1,6 +1,8 @@
 //! From a listening socket to connections: accept, permit, spawn, back off.
 
 mod connection;
+mod http1;
+mod http2;
 mod idle;
 mod socket;
 mod watched;
