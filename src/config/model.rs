@@ -121,6 +121,19 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Bytes of a request's body; 413 beyond. `None` (`"0"`, the default): no limit.
     pub body_size: Option<u64>,
+    /// Requests on one connection. `None` (`0`, the default): no limit.
+    pub requests_per_connection: Option<u64>,
+    /// `http2 = { streams, resets }`
+    pub http2: Http2Limits,
+}
+
+/// `http2 = { … }` of `[limits]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http2Limits {
+    /// Requests at the same time on one connection. Default 128.
+    pub streams: u32,
+    /// Requests that may be cancelled within 10 s before their response has begun. Default 100.
+    pub resets: u32,
 }
 
 /// `[upstream.NAME]`

@@ -5,9 +5,10 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -15,6 +16,7 @@ use hyper::service::Service as HyperService;
 use tokio::net::TcpStream;
 
 use super::Listener;
+use super::http2_streams::{Latest, Progress};
 use super::idle::{Activity, Busy};
 use super::{http1, http2};
 use crate::config::model::ListenerProtocol;
@@ -71,6 +73,9 @@ pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Liste
         listener,
         downstream,
         activity: Activity::new(),
+        latest: Latest::default(),
+        requests: limits.requests_per_connection,
+        resets: limits.http2.resets,
     }));
     match protocol {
         Protocol::Http1 => Box::pin(http1::serve(stream, connection, &limits, held)).await,
@@ -86,6 +91,44 @@ pub(super) struct Facts {
     listener: Rc<Listener>,
     pub(super) downstream: Downstream,
     pub(super) activity: Rc<Activity>,
+    pub(super) latest: Latest,
+    /// How many requests a connection may have.
+    requests: Option<u64>,
+    /// How many a client may cancel within a short time.
+    resets: u32,
+}
+
+impl Facts {
+    /// Whether the request that has just come is the connection's last.
+    fn is_last(&self) -> bool {
+        let last = self
+            .requests
+            .is_some_and(|most| self.activity.requests() >= most);
+        if last {
+            self.activity.tell_enough();
+        }
+        last
+    }
+}
+
+/// A request of HTTP/2 whose response has not begun. If that never happens the client has cancelled it.
+struct Unanswered(Option<Rc<Facts>>);
+
+impl Unanswered {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(facts) = &self.0 {
+            facts.activity.cancelled();
+            if facts.activity.cancellations() > facts.resets {
+                facts.activity.tell_enough();
+            }
+        }
+    }
 }
 
 impl HyperService<Request<Incoming>> for Connection {
@@ -96,19 +139,32 @@ impl HyperService<Request<Incoming>> for Connection {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let facts = self.0.clone();
         let busy = facts.activity.begin();
+        let over_http2 = facts.downstream.slot.is_none();
+        let close = facts.is_last() && !over_http2;
+        let unanswered = Unanswered(over_http2.then(|| facts.clone()));
+        let progress = over_http2.then(|| facts.latest.begin());
         Box::pin(async move {
             let Facts {
                 listener,
                 downstream,
                 ..
             } = &*facts;
-            let response = match listener.protocol {
+            let mut response = match listener.protocol {
                 ListenerProtocol::RedirectToHttps => redirect(&request, listener.https_port),
                 ListenerProtocol::Tls | ListenerProtocol::Clear => {
                     listener.service.serve(downstream, request).await
                 }
             };
-            Ok(response.map(|body| Tracked { body, _busy: busy }))
+            unanswered.answered();
+            if close {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(response.map(|body| Tracked {
+                body,
+                progress,
+                _busy: busy,
+            }))
         })
     }
 }
@@ -116,7 +172,7 @@ impl HyperService<Request<Incoming>> for Connection {
 fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body> {
     respond::redirect_to_https(request, port).unwrap_or_else(|problem| {
         problem
-            .response(request.headers().get(http::header::ACCEPT))
+            .response(request.headers().get(header::ACCEPT))
             .map(Body::from)
     })
 }
@@ -124,6 +180,8 @@ fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body> {
 /// A response's body, which keeps its connection busy until it has ended.
 pub(super) struct Tracked {
     body: Body,
+    /// Over HTTP/2, where the connection may live while a client takes nothing of this.
+    progress: Option<Rc<Progress>>,
     _busy: Busy,
 }
 
@@ -135,7 +193,14 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(progress) = &self.progress {
+            progress.asked();
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(progress), Some(Ok(_))) = (&self.progress, &frame) {
+            progress.given();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

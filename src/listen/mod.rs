@@ -3,6 +3,8 @@
 mod connection;
 mod http1;
 mod http2;
+mod http2_io;
+mod http2_streams;
 mod idle;
 mod socket;
 mod watched;
