@@ -64,6 +64,8 @@ pub struct Listener {
     pub address: ListenAddr,
     /// What is spoken there.
     pub protocol: ListenerProtocol,
+    /// Whether each connection of a trusted proxy begins with a PROXY header. Default false.
+    pub proxy_protocol: bool,
 }
 
 /// What a listener does with a connection.

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -18,8 +19,9 @@ use tokio::net::TcpStream;
 use super::Listener;
 use super::http2_streams::{Latest, Progress};
 use super::idle::{Activity, Busy};
+use super::proxy_protocol::{self, ProxyError};
 use super::{http1, http2};
-use crate::config::model::ListenerProtocol;
+use crate::config::model::{Config, ListenerProtocol};
 use crate::http::body::{Body, BodyError};
 use crate::lifecycle::drain;
 use crate::limits::Permit;
@@ -33,9 +35,20 @@ use crate::tls::accept::Protocol;
 pub(super) type Held = (drain::Guard, Permit);
 
 /// Serves one connection to its end, or until a stream has taken its socket.
-pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Listener>, held: Held) {
-    let port = tcp.local_addr().map_or(0, |address| address.port());
+pub(super) async fn serve(
+    mut tcp: TcpStream,
+    client: ClientAddr,
+    listener: Rc<Listener>,
+    held: Held,
+) {
     let snapshot = listener.service.snapshot();
+    let Ends { client, port } = match ends(&mut tcp, client, &listener, &snapshot.config).await {
+        Ok(ends) => ends,
+        Err(error) => {
+            tracing::debug!(%client, cause = respond::chain(&error), "no PROXY header");
+            return;
+        }
+    };
     let (stream, protocol) = match listener.protocol {
         ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => {
             (ClientStream::Clear(tcp), Protocol::Http1)
@@ -81,6 +94,48 @@ pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Liste
         Protocol::Http1 => Box::pin(http1::serve(stream, connection, &limits, held)).await,
         Protocol::Http2 => Box::pin(http2::serve(stream, connection, &limits, held)).await,
     }
+}
+
+/// Who a connection's client is, and the port that it has connected to.
+struct Ends {
+    client: ClientAddr,
+    port: u16,
+}
+
+/// Why it is not known who the client is.
+#[derive(Debug, thiserror::Error)]
+enum NotAnnounced {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error("the PROXY header was not whole within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// The ends of a connection, by what its trusted proxy says or else by what the socket says. From a peer that is not
+/// trusted nothing is read: a header that it sends is neither TLS nor HTTP, and is refused as such.
+async fn ends(
+    tcp: &mut TcpStream,
+    peer: ClientAddr,
+    listener: &Listener,
+    config: &Config,
+) -> Result<Ends, NotAnnounced> {
+    let port = tcp.local_addr().map_or(0, |address| address.port());
+    if !listener.proxy_protocol || !config.trust.believes(peer.0.ip()) {
+        return Ok(Ends { client: peer, port });
+    }
+    let limit = match listener.protocol {
+        ListenerProtocol::Tls => config.limits.tls_handshake_timeout,
+        ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => config.limits.header_timeout,
+    };
+    let announced = tokio::time::timeout(limit, proxy_protocol::read(tcp))
+        .await
+        .map_err(|_elapsed| NotAnnounced::TimedOut(limit))??;
+    Ok(
+        announced.map_or(Ends { client: peer, port }, |announced| Ends {
+            client: ClientAddr(announced.client),
+            port: announced.local.port(),
+        }),
+    )
 }
 
 /// What hyper calls for each request.
