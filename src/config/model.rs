@@ -65,6 +65,8 @@ pub struct Listener {
     pub address: ListenAddr,
     /// What is spoken there.
     pub protocol: ListenerProtocol,
+    /// Whether each connection of a trusted proxy begins with a PROXY header. Default false.
+    pub proxy_protocol: bool,
 }
 
 /// What a listener does with a connection.
@@ -124,6 +126,10 @@ pub struct Limits {
     pub body_size: Option<u64>,
     /// The least pace of a request's body; 408 below. `None` (`body_rate = "0"`): any.
     pub body_pace: Option<BodyPace>,
+    /// Requests on one connection. `None` (`0`, the default): no limit.
+    pub requests_per_connection: Option<u64>,
+    /// `http2 = { streams, resets }`
+    pub http2: Http2Limits,
 }
 
 /// `body_rate` and `body_grace`: how slowly a client may send a body.
@@ -133,6 +139,15 @@ pub struct BodyPace {
     pub rate: NonZeroU64,
     /// Time that every body has beyond what its bytes earn. Default 20 s.
     pub grace: Duration,
+}
+
+/// `http2 = { … }` of `[limits]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http2Limits {
+    /// Requests at the same time on one connection. Default 128.
+    pub streams: u32,
+    /// Requests that may be cancelled within 10 s before their response has begun. Default 100.
+    pub resets: u32,
 }
 
 /// `[upstream.NAME]`

@@ -2,6 +2,7 @@
 //!
 //! No sockets, no clock, no configuration. In the order in which a request meets them:
 //!
+//! - [`inbound`]: where each request of a connection begins and ends, and which are refused
 //! - [`framing`]: requests that two parsers could read in two ways
 //! - [`host`]: for whom the request is
 //! - [`hop_by_hop`], [`forwarded`]: what is taken from a head and put into it on the way
@@ -17,6 +18,7 @@ pub mod framing;
 mod gateway_fault;
 pub mod hop_by_hop;
 pub mod host;
+pub mod inbound;
 pub(crate) mod list;
 pub mod problem;
 pub mod trailers;

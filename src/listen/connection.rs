@@ -1,65 +1,54 @@
-//! One connection of a client, from its handshake to its end.
+//! One connection of a client, from its handshake to its first request.
 //!
-//! [`serve`] is its owner. Over HTTP/1.1 the owner drives hyper until the connection ends or a long stream wants the
-//! socket ([`crate::stream::Slot`]); then it takes the socket out of hyper and starts the stream as a task of its
-//! own, so that what hyper and this owner hold is freed. Over HTTP/2 hyper keeps the connection to its end.
+//! [`serve`] is its owner: it finds out what is spoken, and lets [`http1`] or [`http2`] drive hyper.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
 use hyper::service::Service as HyperService;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::Listener;
-use super::idle::{Activity, Busy, Patience, Tired};
-use super::watched::Watched;
-use crate::config::model::{Limits, ListenerProtocol};
+use super::http2_streams::{Latest, Progress};
+use super::idle::{Activity, Busy};
+use super::proxy_protocol::{self, ProxyError};
+use super::{http1, http2};
+use crate::config::model::{Config, ListenerProtocol};
 use crate::http::body::{Body, BodyError};
-use crate::http::problem::Problem;
-use crate::lifecycle::{drain, tasks};
+use crate::lifecycle::drain;
 use crate::limits::Permit;
 use crate::net::ClientAddr;
 use crate::respond;
-use crate::stream::{Downstream, HandOver, Slot, Taken};
+use crate::stream::{Downstream, Slot};
 use crate::tls::ClientStream;
 use crate::tls::accept::Protocol;
 
-/// HTTP/2 streams that a client may have open at once.
-const MAX_STREAMS: u32 = 128;
-
-/// Bytes that a client may send on one HTTP/2 stream ahead of its backend.
-const STREAM_WINDOW: u32 = 128 * 1024;
-
-/// The same for a connection. Wide, so that stalled streams do not hold up their siblings.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-
-/// Bytes of responses that wait within hyper on one HTTP/2 stream.
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// How often a silent HTTP/2 client is pinged, and how long its answer may take.
-const PING: Duration = Duration::from_secs(20);
-
-/// How long a last word may take.
-const LAST_WORD: Duration = Duration::from_secs(1);
-
 /// What a connection holds until its very end, streams included: its place in the drain and its permit.
-type Held = (drain::Guard, Permit);
+pub(super) type Held = (drain::Guard, Permit);
 
 /// Serves one connection to its end, or until a stream has taken its socket.
-pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Listener>, held: Held) {
-    let port = tcp.local_addr().map_or(0, |address| address.port());
+pub(super) async fn serve(
+    mut tcp: TcpStream,
+    client: ClientAddr,
+    listener: Rc<Listener>,
+    held: Held,
+) {
     let snapshot = listener.service.snapshot();
+    let Ends { client, port } = match ends(&mut tcp, client, &listener, &snapshot.config).await {
+        Ok(ends) => ends,
+        Err(error) => {
+            tracing::debug!(%client, cause = respond::chain(&error), "no PROXY header");
+            return;
+        }
+    };
     let (stream, protocol) = match listener.protocol {
         ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => {
             (ClientStream::Clear(tcp), Protocol::Http1)
@@ -97,21 +86,104 @@ pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Liste
         listener,
         downstream,
         activity: Activity::new(),
+        latest: Latest::default(),
+        requests: limits.requests_per_connection,
+        resets: limits.http2.resets,
     }));
     match protocol {
-        Protocol::Http1 => Box::pin(serve_http1(stream, connection, &limits, held)).await,
-        Protocol::Http2 => Box::pin(serve_http2(stream, connection, &limits, held)).await,
+        Protocol::Http1 => Box::pin(http1::serve(stream, connection, &limits, held)).await,
+        Protocol::Http2 => Box::pin(http2::serve(stream, connection, &limits, held)).await,
     }
 }
 
+/// Who a connection's client is, and the port that it has connected to.
+struct Ends {
+    client: ClientAddr,
+    port: u16,
+}
+
+/// Why it is not known who the client is.
+#[derive(Debug, thiserror::Error)]
+enum NotAnnounced {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error("the PROXY header was not whole within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// The ends of a connection, by what its trusted proxy says or else by what the socket says. From a peer that is not
+/// trusted nothing is read: a header that it sends is neither TLS nor HTTP, and is refused as such.
+async fn ends(
+    tcp: &mut TcpStream,
+    peer: ClientAddr,
+    listener: &Listener,
+    config: &Config,
+) -> Result<Ends, NotAnnounced> {
+    let port = tcp.local_addr().map_or(0, |address| address.port());
+    if !listener.proxy_protocol || !config.trust.believes(peer.0.ip()) {
+        return Ok(Ends { client: peer, port });
+    }
+    let limit = match listener.protocol {
+        ListenerProtocol::Tls => config.limits.tls_handshake_timeout,
+        ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => config.limits.header_timeout,
+    };
+    let announced = tokio::time::timeout(limit, proxy_protocol::read(tcp))
+        .await
+        .map_err(|_elapsed| NotAnnounced::TimedOut(limit))??;
+    Ok(
+        announced.map_or(Ends { client: peer, port }, |announced| Ends {
+            client: ClientAddr(announced.client),
+            port: announced.local.port(),
+        }),
+    )
+}
+
 /// What hyper calls for each request.
-struct Connection(Rc<Facts>);
+pub(super) struct Connection(pub(super) Rc<Facts>);
 
 /// What all requests of a connection share.
-struct Facts {
+pub(super) struct Facts {
     listener: Rc<Listener>,
-    downstream: Downstream,
-    activity: Rc<Activity>,
+    pub(super) downstream: Downstream,
+    pub(super) activity: Rc<Activity>,
+    pub(super) latest: Latest,
+    /// How many requests a connection may have.
+    requests: Option<u64>,
+    /// How many a client may cancel within a short time.
+    resets: u32,
+}
+
+impl Facts {
+    /// Whether the request that has just come is the connection's last.
+    fn is_last(&self) -> bool {
+        let last = self
+            .requests
+            .is_some_and(|most| self.activity.requests() >= most);
+        if last {
+            self.activity.tell_enough();
+        }
+        last
+    }
+}
+
+/// A request of HTTP/2 whose response has not begun. If that never happens the client has cancelled it.
+struct Unanswered(Option<Rc<Facts>>);
+
+impl Unanswered {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(facts) = &self.0 {
+            facts.activity.cancelled();
+            if facts.activity.cancellations() > facts.resets {
+                facts.activity.tell_enough();
+            }
+        }
+    }
 }
 
 impl HyperService<Request<Incoming>> for Connection {
@@ -122,19 +194,32 @@ impl HyperService<Request<Incoming>> for Connection {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let facts = self.0.clone();
         let busy = facts.activity.begin();
+        let over_http2 = facts.downstream.slot.is_none();
+        let close = facts.is_last() && !over_http2;
+        let unanswered = Unanswered(over_http2.then(|| facts.clone()));
+        let progress = over_http2.then(|| facts.latest.begin());
         Box::pin(async move {
             let Facts {
                 listener,
                 downstream,
                 ..
             } = &*facts;
-            let response = match listener.protocol {
+            let mut response = match listener.protocol {
                 ListenerProtocol::RedirectToHttps => redirect(&request, listener.https_port),
                 ListenerProtocol::Tls | ListenerProtocol::Clear => {
                     listener.service.serve(downstream, request).await
                 }
             };
-            Ok(response.map(|body| Tracked { body, _busy: busy }))
+            unanswered.answered();
+            if close {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(response.map(|body| Tracked {
+                body,
+                progress,
+                _busy: busy,
+            }))
         })
     }
 }
@@ -142,14 +227,16 @@ impl HyperService<Request<Incoming>> for Connection {
 fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body> {
     respond::redirect_to_https(request, port).unwrap_or_else(|problem| {
         problem
-            .response(request.headers().get(http::header::ACCEPT))
+            .response(request.headers().get(header::ACCEPT))
             .map(Body::from)
     })
 }
 
 /// A response's body, which keeps its connection busy until it has ended.
-struct Tracked {
+pub(super) struct Tracked {
     body: Body,
+    /// Over HTTP/2, where the connection may live while a client takes nothing of this.
+    progress: Option<Rc<Progress>>,
     _busy: Busy,
 }
 
@@ -161,7 +248,14 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(progress) = &self.progress {
+            progress.asked();
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(progress), Some(Ok(_))) = (&self.progress, &frame) {
+            progress.given();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -170,151 +264,5 @@ impl http_body::Body for Tracked {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// How hyper's part of an HTTP/1.1 connection ends.
-enum Http1End {
-    /// It is over, in order or not.
-    Over(hyper::Result<()>),
-    /// A stream wants the socket.
-    HandOver(HandOver),
-    /// Waited for long enough.
-    Tired(Tired),
-}
-
-async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limits, held: Held) {
-    let (activity, client) = (
-        connection.0.activity.clone(),
-        connection.0.downstream.client,
-    );
-    let (slot, guard) = (
-        connection.0.downstream.slot.clone().unwrap_or_default(),
-        held.0.clone(),
-    );
-    let io = TokioIo::new(Watched::new(stream, activity.clone()));
-    let mut builder = http1::Builder::new();
-    // A header section of one field too many is answered with 431 by hyper itself.
-    builder
-        .max_headers(limits.header_count)
-        .max_header_size(limits.header_size)
-        // `Patience` does this: hyper's one timer would also end connections that only wait for their next request.
-        .header_read_timeout(None);
-    let mut driver = builder.serve_connection(io, connection);
-    let mut patience = Patience::new(activity, limits.keep_alive, limits.header_timeout);
-    let mut draining = false;
-    let end = loop {
-        let step = poll_fn(|cx| poll_http1(cx, &mut driver, &slot, &mut patience));
-        tokio::select! {
-            end = step => break end,
-            _deadline = guard.draining(), if !draining => {
-                draining = true;
-                Pin::new(&mut driver).graceful_shutdown();
-            }
-        }
-    };
-    match end {
-        Http1End::Over(Ok(())) => {}
-        Http1End::Over(Err(error)) => {
-            tracing::debug!(%client, cause = respond::chain(&error), "connection broke");
-        }
-        Http1End::HandOver(stream) => {
-            let parts = driver.into_parts();
-            let (guard, permit) = held;
-            let taken = Taken {
-                stream: parts.io.into_inner().stream,
-                early: parts.read_buf,
-                guard,
-            };
-            let life = stream.run(taken);
-            tasks::spawn(async move {
-                let _permit = permit;
-                life.await;
-            });
-        }
-        Http1End::Tired(Tired::Silent) => {}
-        Http1End::Tired(Tired::HalfHead) => {
-            tracing::debug!(%client, "a request's head was not whole in time");
-            say_timed_out(driver.into_parts().io.into_inner().stream).await;
-        }
-    }
-}
-
-type Http1Driver = http1::Connection<TokioIo<Watched>, Connection>;
-
-fn poll_http1(
-    cx: &mut Context<'_>,
-    driver: &mut Http1Driver,
-    slot: &Slot,
-    patience: &mut Patience,
-) -> Poll<Http1End> {
-    if let Poll::Ready(over) = Pin::new(driver).poll(cx) {
-        return Poll::Ready(Http1End::Over(over));
-    }
-    // The service has laid the stream down within the poll above. An earlier, pipelined response may still lie in
-    // hyper's buffer: it goes first.
-    if slot.is_due()
-        && !patience.activity().is_behind()
-        && let Some(stream) = slot.take()
-    {
-        return Poll::Ready(Http1End::HandOver(stream));
-    }
-    patience.poll(cx).map(Http1End::Tired)
-}
-
-/// 408 (RFC 9110 §15.5.9) to a client that sent half a head.
-async fn say_timed_out(mut stream: ClientStream) {
-    let response = Problem::RequestTimeout.response(None);
-    let (parts, body) = response.into_parts();
-    let mut headers = parts.headers;
-    headers.insert(
-        http::header::CONNECTION,
-        http::HeaderValue::from_static("close"),
-    );
-    headers.insert(http::header::CONTENT_LENGTH, body.len().into());
-    let mut text = Vec::with_capacity(512);
-    crate::upstream::http1::write_response_head(&mut text, parts.status, &headers);
-    text.extend_from_slice(&body);
-    let word = async {
-        stream.write_all(&text).await?;
-        stream.shutdown().await
-    };
-    // Whether it could still be told does not matter any more.
-    let _ = tokio::time::timeout(LAST_WORD, word).await;
-}
-
-async fn serve_http2(stream: ClientStream, connection: Connection, limits: &Limits, held: Held) {
-    let (guard, _permit) = held;
-    let (activity, client) = (
-        connection.0.activity.clone(),
-        connection.0.downstream.client,
-    );
-    let io = TokioIo::new(Watched::new(stream, activity.clone()));
-    let mut builder = http2::Builder::new(tasks::Local);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
-    let mut driver = std::pin::pin!(builder.serve_connection(io, connection));
-    // HTTP/2 has no half heads of its own: whoever has no request yet is silent.
-    let mut patience = Patience::new(activity, limits.keep_alive, limits.keep_alive);
-    let mut ending = false;
-    let over = loop {
-        tokio::select! {
-            over = driver.as_mut() => break over,
-            _deadline = guard.draining(), if !ending => {}
-            _tired = poll_fn(|cx| patience.poll(cx)), if !ending => {}
-        }
-        ending = true;
-        // GOAWAY (RFC 9113 §6.8): what runs is finished. A client that does not go then is pinged, and cut by the drain.
-        driver.as_mut().graceful_shutdown();
-    };
-    if let Err(error) = over {
-        tracing::debug!(%client, cause = respond::chain(&error), "connection broke");
     }
 }

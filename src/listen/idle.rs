@@ -7,22 +7,42 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
-/// What happens on a connection, as far as waiting goes.
+use crate::http::inbound::Fault;
+
+/// What happens on a connection, as far as its owner must know.
 pub(super) struct Activity {
     /// Requests whose response has not ended.
     busy: Cell<usize>,
-    /// Since when none is.
+    /// Requests whose response has.
+    answered: Cell<u64>,
+    /// Requests that hyper was given.
+    passed: Cell<u64>,
+    /// Since when no request is under way.
     free_since: Cell<Instant>,
     /// Since when bytes lie there that are no request yet.
     head_since: Cell<Option<Instant>>,
     /// Since when the socket takes nothing of what hyper has for it.
     refused_since: Cell<Option<Instant>>,
+    /// What is wrong with the request that follows those that were passed.
+    fault: Cell<Option<Fault>>,
+    /// Who reads on when all is answered.
+    reader: Cell<Option<Waker>>,
+    /// Requests that have come.
+    requests: Cell<u64>,
+    /// Requests that were cancelled before their response began, since when.
+    cancelled: Cell<(u32, Instant)>,
+    /// Told when the owner has to look at these.
+    enough: Notify,
 }
+
+/// For how long cancelled requests are held against a client.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A request, until its response has ended.
 pub(super) struct Busy(Rc<Activity>);
@@ -38,20 +58,51 @@ pub(super) enum Tired {
 
 impl Activity {
     pub(super) fn new() -> Rc<Self> {
-        let (busy, free_since) = (Cell::new(0), Cell::new(Instant::now()));
         Rc::new(Self {
-            busy,
-            free_since,
+            busy: Cell::new(0),
+            answered: Cell::new(0),
+            passed: Cell::new(0),
+            free_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
             refused_since: Cell::new(None),
+            fault: Cell::new(None),
+            reader: Cell::new(None),
+            requests: Cell::new(0),
+            cancelled: Cell::new((0, Instant::now())),
+            enough: Notify::new(),
         })
     }
 
-    /// Bytes came.
-    pub(super) fn received(&self) {
-        if self.busy.get() == 0 && self.head_since.get().is_none() {
-            self.head_since.set(Some(Instant::now()));
-        }
+    /// Whether a part of a request lies there. Its time runs from its first byte, or from the end of the request before.
+    pub(super) fn head(&self, has_begun: bool) {
+        let since = self.head_since.get().filter(|_| has_begun);
+        self.head_since
+            .set(since.or_else(|| has_begun.then(Instant::now)));
+    }
+
+    /// So many requests have been passed to hyper.
+    pub(super) fn passed(&self, heads: u64) {
+        self.passed.set(heads);
+    }
+
+    /// Whether all requests that were passed have been answered to the end.
+    pub(super) fn all_answered(&self) -> bool {
+        self.answered.get() >= self.passed.get()
+    }
+
+    /// Wakes the reader as soon as a response has ended.
+    pub(super) fn wake_when_answered(&self, reader: &Waker) {
+        self.reader.set(Some(reader.clone()));
+    }
+
+    /// The next request is not to be served.
+    pub(super) fn refuse(&self, fault: Fault) {
+        self.fault.set(Some(fault));
+    }
+
+    /// What is wrong with the next request, once it is its turn.
+    pub(super) fn refused(&self) -> Option<Fault> {
+        self.fault.get().filter(|_| self.all_answered())
     }
 
     /// hyper wrote, and the socket took of it or not.
@@ -69,10 +120,49 @@ impl Activity {
         self.refused_since.get().is_some()
     }
 
-    /// A head was whole: it is a request now.
+    /// Tells the owner that the client has had enough of something.
+    pub(super) fn tell_enough(&self) {
+        self.enough.notify_one();
+    }
+
+    /// Waits for [`Self::tell_enough`].
+    ///
+    /// # Cancel safety
+    /// What was told is kept.
+    pub(super) async fn enough(&self) {
+        self.enough.notified().await;
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_free(&self) -> bool {
+        self.busy.get() == 0
+    }
+
+    /// How many requests have come.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// The client has cancelled a request before its response began.
+    pub(super) fn cancelled(&self) {
+        let (count, since) = self.cancelled.get();
+        let now = Instant::now();
+        self.cancelled.set(if now - since > CANCELLED_WITHIN {
+            (1, now)
+        } else {
+            (count.saturating_add(1), since)
+        });
+    }
+
+    /// How many requests have been cancelled of late.
+    pub(super) fn cancellations(&self) -> u32 {
+        self.cancelled.get().0
+    }
+
+    /// A request has come.
     pub(super) fn begin(self: &Rc<Self>) -> Busy {
         self.busy.set(self.busy.get() + 1);
-        self.head_since.set(None);
+        self.requests.set(self.requests.get() + 1);
         Busy(self.clone())
     }
 }
@@ -81,6 +171,10 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let left = self.0.busy.get() - 1;
         self.0.busy.set(left);
+        self.0.answered.set(self.0.answered.get() + 1);
+        if let Some(reader) = self.0.reader.take() {
+            reader.wake();
+        }
         if left == 0 {
             self.0.free_since.set(Instant::now());
         }
@@ -137,7 +231,10 @@ impl Patience {
             return (since + self.keep_alive, Tired::Silent);
         }
         match self.activity.head_since.get() {
-            Some(since) => (since + self.header_timeout, Tired::HalfHead),
+            Some(since) => {
+                let since = since.max(self.activity.free_since.get());
+                (since + self.header_timeout, Tired::HalfHead)
+            }
             None => (
                 self.activity.free_since.get() + self.keep_alive,
                 Tired::Silent,
@@ -167,7 +264,7 @@ mod tests {
     async fn half_a_head_is_borne_for_header_timeout() {
         let begun = Instant::now();
         let activity = Activity::new();
-        activity.received();
+        activity.head(true);
         let mut patience = Patience::new(activity, KEEP_ALIVE, HEADER);
         assert_eq!(poll_fn(|cx| patience.poll(cx)).await, Tired::HalfHead);
         assert!(begun.elapsed() >= HEADER && begun.elapsed() < HEADER * 2);

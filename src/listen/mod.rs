@@ -1,7 +1,12 @@
 //! From a listening socket to connections: accept, permit, spawn, back off.
 
 mod connection;
+mod http1;
+mod http2;
+mod http2_io;
+mod http2_streams;
 mod idle;
+mod proxy_protocol;
 mod socket;
 mod watched;
 
@@ -31,6 +36,8 @@ const NOT_SENT_LOW: u32 = 64 * 1024;
 pub struct Listener {
     /// What is spoken.
     pub protocol: ListenerProtocol,
+    /// Whether trusted proxies begin each connection with a PROXY header.
+    pub proxy_protocol: bool,
     /// The port that clients are sent to by a redirect.
     pub https_port: u16,
     /// Who answers.

@@ -18,6 +18,7 @@ pub(super) struct Listeners(HashMap<ListenAddr, Listening>);
 
 struct Listening {
     protocol: ListenerProtocol,
+    proxy_protocol: bool,
     bound: Bound,
     /// Ends the accepting, not what was accepted.
     removed: CancellationToken,
@@ -53,6 +54,7 @@ impl Listeners {
             let bound = Bound::bind(&listener.address, workers, inherited)?;
             let listening = Listening {
                 protocol: listener.protocol,
+                proxy_protocol: listener.proxy_protocol,
                 bound,
                 removed: CancellationToken::new(),
             };
@@ -88,13 +90,16 @@ impl Listeners {
                 continue;
             };
             let is_fresh = fresh_addresses.contains(&listener.address);
-            if !is_fresh && listening.protocol == listener.protocol && https_port == port_before {
+            let same = listening.protocol == listener.protocol
+                && listening.proxy_protocol == listener.proxy_protocol;
+            if !is_fresh && same && https_port == port_before {
                 continue;
             }
             if !is_fresh {
                 listening.removed.cancel();
                 listening.removed = CancellationToken::new();
                 listening.protocol = listener.protocol;
+                listening.proxy_protocol = listener.proxy_protocol;
             }
             listening.announce(&listener.address, https_port, workers);
         }
@@ -129,10 +134,11 @@ impl Listening {
                 return;
             }
         };
-        let protocol = self.protocol;
+        let (protocol, proxy_protocol) = (self.protocol, self.proxy_protocol);
         workers.each(sockets, |socket| Command::Listen {
             socket,
             protocol,
+            proxy_protocol,
             https_port,
             removed: self.removed.clone(),
         });

@@ -34,6 +34,8 @@ pub(super) enum Command {
     Listen {
         socket: std::net::TcpListener,
         protocol: ListenerProtocol,
+        /// Whether trusted proxies begin each connection with a PROXY header.
+        proxy_protocol: bool,
         https_port: u16,
         removed: CancellationToken,
     },
@@ -161,11 +163,13 @@ async fn work(
             Some(Command::Listen {
                 socket,
                 protocol,
+                proxy_protocol,
                 https_port,
                 removed,
             }) => {
                 let listener = Listener {
                     protocol,
+                    proxy_protocol,
                     https_port,
                     service: service.clone(),
                     permits: permits.clone(),

@@ -56,6 +56,7 @@ pub(crate) fn check(
         listeners.push(Listener {
             address: address.value.clone(),
             protocol,
+            proxy_protocol: proxy_protocol(root, table, context),
         });
     }
     warn_of_unused_certificate(root, &listeners, context);
@@ -78,6 +79,20 @@ fn protocol(table: &Listen, context: &mut Context<'_>) -> ListenerProtocol {
         (false, true) => ListenerProtocol::RedirectToHttps,
         (false, false) => ListenerProtocol::Clear,
     }
+}
+
+fn proxy_protocol(root: &Root, table: &Listen, context: &mut Context<'_>) -> bool {
+    let wanted = table.proxy_protocol.value().copied().unwrap_or(false);
+    let nobody = root
+        .trust
+        .get(|trust| &trust.proxies)
+        .is_none_or(|list| list.0.is_empty());
+    if let Some(key) = table.proxy_protocol.key().filter(|_| wanted && nobody) {
+        let message = "nobody is trusted to send a PROXY header: none is ever read";
+        let hint = "`[trust]` with `proxies = [\"ADDRESS/PREFIX\"]` names the load balancers";
+        context.diagnostics.warning(key, message).hint(hint);
+    }
+    wanted
 }
 
 fn tell_no_certificate(table: &Listen, context: &mut Context<'_>) {

@@ -22,7 +22,7 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
-use crate::config::model::{BodyPace, Config, Limits, Log, LogFormat, Process, Trust};
+use crate::config::model::{BodyPace, Config, Http2Limits, Limits, Log, LogFormat, Process, Trust};
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
@@ -164,6 +164,25 @@ fn limits(table: &Field<limits::Limits>) -> Limits {
             .get(|limits| &limits.body_size)
             .and_then(|size| size.0),
         body_pace: body_pace(table),
+        requests_per_connection: table
+            .get(|limits| &limits.requests_per_connection)
+            .map(|count| count.0)
+            .filter(|count| *count > 0),
+        http2: table
+            .value()
+            .map_or_else(|| http2(&Field::Absent), |limits| http2(&limits.http2)),
+    }
+}
+
+fn http2(table: &Field<limits::Http2>) -> Http2Limits {
+    let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Http2Limits {
+        streams: table
+            .get(|http2| &http2.streams)
+            .map_or(128, |count| number(count.0)),
+        resets: table
+            .get(|http2| &http2.resets)
+            .map_or(100, |count| number(count.0)),
     }
 }
 

@@ -26,5 +26,20 @@ table! {
         body_rate: SizeLimit<MIB>,
         /// Time that every body has beyond what its bytes earn by `body_rate`. Default `"20s"`.
         body_grace: Period<10, { 5 * MINUTE }>,
+        /// Requests that one connection may carry; the last one's response closes it. Default `0`: no limit.
+        requests_per_connection: Integer<0, 1_000_000_000>,
+        /// What one HTTP/2 connection may ask for.
+        http2: Http2,
+    }
+}
+
+table! {
+    /// `http2 = { … }` of `[limits]`.
+    Http2, "`http2` of `[limits]`", "a table, `http2 = { … }`" {
+        /// Requests at the same time on one connection. Default `128`, from 1 to 10000.
+        streams: Integer<1, 10_000>,
+        /// Requests that a client may cancel within 10 s before their response has begun; beyond, its connection is cut
+        /// (CVE-2023-44487). Default `100`, from 10 to 100000.
+        resets: Integer<10, 100_000>,
     }
 }

@@ -16,6 +16,9 @@ table! {
         tls: bool,
         /// Answers every request with a redirect to the same URL on `https`. Not with `tls`. Default `false`.
         redirect_to_https: bool,
+        /// Whether each connection from one of `trust.proxies` begins with a PROXY header (version 1 or 2), which names the
+        /// client; without one it is closed. From anyone else none is read. Default `false`.
+        proxy_protocol: bool,
     }
 }
 
