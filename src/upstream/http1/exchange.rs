@@ -136,8 +136,11 @@ where
             return Poll::Ready(Err(error));
         }
         if let Poll::Ready(head) = self.poll_final_head(cx) {
-            // What was not asked for until now is not wanted.
-            self.upload.refuse_unasked();
+            match &head {
+                // Not every server that reads a body says so first.
+                Ok(head) if head.status.is_success() => self.upload.proceed(),
+                _ => self.upload.refuse_unasked(),
+            }
             return Poll::Ready(head);
         }
         if self.upload.is_unasked() {
