@@ -146,6 +146,31 @@ async fn what_a_server_answers_never_ejects_it() {
     assert_eq!(client.head().await.status(), 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_connection_that_dies_says_nothing_of_its_server() {
+    let mut backend = Backend::by_hand().await;
+    let url = format!("http://{}", backend.address());
+    let keys = "passive = { failures = 1 }\n";
+    let text = balanced(&[&url], keys) + "[server]\nworkers = 1\ndrain_timeout = \"5s\"\n";
+    let gate = Gate::start(&text).await;
+    let mut client = gate.tls().await;
+    let get = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.send(get).await;
+    let mut exchange = backend.next().await;
+    exchange.answer("200 OK", "").await;
+    client.head().await;
+    // The server closes it just when a request comes that must not be sent twice.
+    client
+        .send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    drop(exchange.next().await);
+    assert_eq!(client.head().await.status(), 502);
+    client.text().await;
+    client.send(get).await;
+    backend.next().await.answer("200 OK", "").await;
+    assert_eq!(client.head().await.status(), 200);
+}
+
 /// Routes that differ in what becomes of streams.
 fn routes(server: &Checked) -> String {
     let mut text = balanced(&[&server.url()], CHECKED);

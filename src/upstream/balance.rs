@@ -130,7 +130,7 @@ pub(super) fn better_of_two(choices: impl Iterator<Item = Choice> + Clone) -> Op
 }
 
 /// One at random, by weight.
-fn drawn(choices: impl Iterator<Item = Choice> + Clone) -> Option<Choice> {
+pub(super) fn drawn(choices: impl Iterator<Item = Choice> + Clone) -> Option<Choice> {
     let sum: f64 = choices.clone().map(|choice| choice.weight).sum();
     let mut left = fastrand::f64() * sum;
     let mut last = None;

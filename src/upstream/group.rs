@@ -14,6 +14,9 @@ use super::sticky::{Channel, Sticky};
 use super::{Endpoint, EndpointId, Lease};
 use crate::config::model::{self, Balance};
 
+/// Turns that are passed over in search of a server that can take a request; beyond, chance decides by the weights.
+const MAX_SKIPS: usize = 64;
+
 /// A named group of servers. It lives through every reload that leaves its configuration as it was, and its servers
 /// live on in the group that takes its place.
 #[derive(Debug)]
@@ -208,6 +211,10 @@ impl Upstream {
             let Some(chosen) = chosen else { break };
             let member = &self.members[chosen];
             if let Some(mut lease) = member.endpoint.lease(member.limit) {
+                // Whoever falls between the choice and the lease has fallen before it, and would never be heard to fall.
+                if self.config.health.is_some() && !member.endpoint.is_up() {
+                    continue;
+                }
                 lease.spilled = self.is_spilled(ask, now, chosen);
                 return Ok(lease);
             }
@@ -233,7 +240,7 @@ impl Upstream {
         match &self.policy {
             Policy::RoundRobin(schedule) => self
                 .next_turn(schedule, now, wanted)
-                .or_else(|| balance::least_loaded(choices)),
+                .or_else(|| balance::drawn(choices).map(|choice| choice.index)),
             Policy::LeastConnections => balance::least_loaded(choices),
             Policy::RandomTwo => balance::better_of_two(choices),
             Policy::IpHash => balance::highest(balance::client_key(ask.client), choices),
@@ -280,7 +287,7 @@ impl Upstream {
                 && self.can_take(*index, now)
                 && (slow_start.is_none() || fastrand::f64() < share())
         };
-        (0..schedule.len())
+        (0..schedule.len().min(MAX_SKIPS))
             .map_while(|_turn| schedule.next())
             .find(takes)
     }

@@ -181,6 +181,26 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_none_of_its_name_is_left_and_the_others_stay(
+            pairs in proptest::collection::vec("(sg|a|sgx)(=[a-z=]{0,3})?", 0..6),
+            separator in "; ?",
+        ) {
+            let mut headers = HeaderMap::new();
+            let field = HeaderValue::from_str(&pairs.join(&separator)).unwrap();
+            headers.append(header::COOKIE, field);
+            let taken = sticky(None).take(&mut headers);
+            let ours = |pair: &&String| pair.starts_with("sg=");
+            let first = pairs.iter().find(ours).map(|pair| pair[3..].to_owned());
+            proptest::prop_assert_eq!(taken, first);
+            let others: Vec<&str> = pairs.iter().filter(|pair| !ours(pair)).map(String::as_str).collect();
+            let left = headers.get(header::COOKIE).map_or("", |field| field.to_str().unwrap());
+            let left: Vec<&str> = left.split(';').map(str::trim).filter(|pair| !pair.is_empty()).collect();
+            proptest::prop_assert_eq!(left, others);
+        }
+    }
+
     #[test]
     fn no_server_sees_the_cookie() {
         let table: [(&[&str], Option<&str>, &[&str]); 6] = [
