@@ -32,6 +32,7 @@ mod forward;
 mod forward_faults;
 mod forward_h2;
 mod layering;
+mod raw_requests;
 mod reload;
 mod routing;
 mod tls;
