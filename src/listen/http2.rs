@@ -40,6 +40,9 @@ const PENDING_RESETS: usize = 20;
 /// Streams that were reset for the client's own faults; beyond, h2 ends the connection.
 const LOCAL_RESETS: usize = 256;
 
+/// How long a client that is cut off may take to be told.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// How often a silent HTTP/2 client is pinged, and how long its answer may take.
 const PING: Duration = Duration::from_secs(20);
 
@@ -124,7 +127,11 @@ pub(super) async fn serve(
             }
             Event::Tired(_) | Event::Enough | Event::Drain | Event::Late => state = State::Ending,
         }
-        late.as_mut().reset(Instant::now() + limits.keep_alive);
+        let end = match state {
+            State::Cut => LAST_WORD,
+            State::Open | State::Ending => limits.keep_alive,
+        };
+        late.as_mut().reset(Instant::now() + end);
         // GOAWAY (RFC 9113 §6.8): what runs is finished. A client that does not go then is pinged, and cut by the drain.
         driver.as_mut().graceful_shutdown();
     };
