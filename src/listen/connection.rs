@@ -23,6 +23,8 @@ use super::proxy_protocol::{self, ProxyError};
 use super::{http1, http2};
 use crate::config::model::{Config, ListenerProtocol};
 use crate::http::body::{Body, BodyError};
+use crate::http::inbound::Bounds;
+use crate::http::problem::Problem;
 use crate::lifecycle::drain;
 use crate::limits::Permit;
 use crate::net::ClientAddr;
@@ -87,6 +89,10 @@ pub(super) async fn serve(
         downstream,
         activity: Activity::new(),
         latest: Latest::default(),
+        head: Bounds {
+            size: limits.header_size,
+            count: limits.header_count,
+        },
         requests: limits.requests_per_connection,
         resets: limits.http2.resets,
     }));
@@ -147,6 +153,8 @@ pub(super) struct Facts {
     pub(super) downstream: Downstream,
     pub(super) activity: Rc<Activity>,
     pub(super) latest: Latest,
+    /// How large a request's head may be.
+    pub(super) head: Bounds,
     /// How many requests a connection may have.
     requests: Option<u64>,
     /// How many a client may cancel within a short time.
@@ -154,6 +162,19 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// Whether a request of HTTP/2 has more of a head than it may have, counted as RFC 9113 §6.5.2 does. (Over HTTP/1.1 it
+    /// would not have come this far.)
+    fn is_too_large(&self, request: &Request<Incoming>) -> bool {
+        let fields = request.headers();
+        let field = |name: usize, value: usize| name + value + 32;
+        let size = fields
+            .iter()
+            .map(|(name, value)| field(name.as_str().len(), value.len()))
+            .sum::<usize>()
+            + field(5, request.uri().path().len());
+        fields.len() > self.head.count || size > self.head.size
+    }
+
     /// Whether the request that has just come is the connection's last.
     fn is_last(&self) -> bool {
         let last = self
@@ -205,6 +226,9 @@ impl HyperService<Request<Incoming>> for Connection {
                 ..
             } = &*facts;
             let mut response = match listener.protocol {
+                _ if over_http2 && facts.is_too_large(&request) => {
+                    problem(&Problem::HeaderTooLarge, &request)
+                }
                 ListenerProtocol::RedirectToHttps => redirect(&request, listener.https_port),
                 ListenerProtocol::Tls | ListenerProtocol::Clear => {
                     listener.service.serve(downstream, request).await
@@ -225,11 +249,12 @@ impl HyperService<Request<Incoming>> for Connection {
 }
 
 fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body> {
-    respond::redirect_to_https(request, port).unwrap_or_else(|problem| {
-        problem
-            .response(request.headers().get(header::ACCEPT))
-            .map(Body::from)
-    })
+    respond::redirect_to_https(request, port).unwrap_or_else(|fault| problem(&fault, request))
+}
+
+fn problem(problem: &Problem, request: &Request<Incoming>) -> Response<Body> {
+    let accept = request.headers().get(header::ACCEPT);
+    problem.response(accept).map(Body::from)
 }
 
 /// A response's body, which keeps its connection busy until it has ended.

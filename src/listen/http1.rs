@@ -18,7 +18,7 @@ use super::connection::{Connection, Held};
 use super::idle::{Patience, Tired};
 use super::watched::Watched;
 use crate::config::model::Limits;
-use crate::http::inbound::{Bounds, Fault};
+use crate::http::inbound::Fault;
 use crate::http::problem::Problem;
 use crate::lifecycle::tasks;
 use crate::respond;
@@ -65,10 +65,7 @@ pub(super) async fn serve(
         connection.0.downstream.slot.clone().unwrap_or_default(),
         held.0.clone(),
     );
-    let bounds = Bounds {
-        size: limits.header_size,
-        count: limits.header_count,
-    };
+    let bounds = connection.0.head;
     let io = TokioIo::new(Watched::new(stream, activity.clone(), bounds));
     let mut builder = http1::Builder::new();
     // What is beyond these does not come as far as hyper: they only have to be wide enough.

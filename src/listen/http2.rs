@@ -31,11 +31,17 @@ const FRAME: u32 = 16 * 1024;
 /// Bytes of the table that a client's header compression may fill (RFC 7541 §4.2).
 const HEADER_TABLE: u32 = 4096;
 
+/// By how many bytes h2's own limit for a head is wider than ours.
+const SLACK: usize = 16 * 1024;
+
 /// Streams that a client has reset before they were looked at; beyond, h2 ends the connection.
 const PENDING_RESETS: usize = 20;
 
 /// Streams that were reset for the client's own faults; beyond, h2 ends the connection.
 const LOCAL_RESETS: usize = 256;
+
+/// How long a client that is cut off may take to be told.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How often a silent HTTP/2 client is pinged, and how long its answer may take.
 const PING: Duration = Duration::from_secs(20);
@@ -43,6 +49,8 @@ const PING: Duration = Duration::from_secs(20);
 /// Empty DATA frames, CONTINUATION frames, and acknowledgements that wait to be written are bounded within h2 itself,
 /// and end the connection. What it lets one set is set here, so that an update changes nothing unseen.
 fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
+    // What is beyond our limit by less than this is answered by us, and says why.
+    let header_list = u32::try_from(limits.header_size + SLACK).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
@@ -52,7 +60,7 @@ fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
         .max_frame_size(FRAME)
         .max_send_buf_size(SEND_BUFFER)
         .header_table_size(HEADER_TABLE)
-        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX))
+        .max_header_list_size(header_list)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(LOCAL_RESETS)
         .keep_alive_interval(PING)
@@ -119,7 +127,11 @@ pub(super) async fn serve(
             }
             Event::Tired(_) | Event::Enough | Event::Drain | Event::Late => state = State::Ending,
         }
-        late.as_mut().reset(Instant::now() + limits.keep_alive);
+        let end = match state {
+            State::Cut => LAST_WORD,
+            State::Open | State::Ending => limits.keep_alive,
+        };
+        late.as_mut().reset(Instant::now() + end);
         // GOAWAY (RFC 9113 §6.8): what runs is finished. A client that does not go then is pinged, and cut by the drain.
         driver.as_mut().graceful_shutdown();
     };

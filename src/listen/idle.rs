@@ -1,4 +1,4 @@
-//! When a connection has waited long enough for its next request.
+//! What happens on a connection, and when it has waited long enough for its next request.
 //!
 //! hyper's one timer cannot tell a client that is silent between requests (`keep_alive`) from one that sends half a
 //! head and stalls (`header_timeout`). This one does, for both versions of HTTP. It is armed rarely: a request only

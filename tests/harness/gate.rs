@@ -99,6 +99,15 @@ impl Gate {
         &self.directory
     }
 
+    /// How many bytes of memory the program uses (`VmRSS`).
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process));
+        let status = status.expect("the program runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+        kilobytes.unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// Replaces the configuration and waits for the program's answer.
     pub async fn reload(&self, config: &str) -> Reloaded {
         self.directory.write("streamgate.toml", filled_in(config));

@@ -40,7 +40,7 @@ pub use program::{Outcome, run_program};
 pub use relay::Relay;
 pub use tools::{Server, browser_driver, node, output, python, tool};
 pub use websocket::WebSocketClient;
-pub use wire::{Head, TlsWire, Wire};
+pub use wire::{Body, Head, TlsWire, Wire};
 
 /// How long any one thing may take before the test says that it did not happen.
 pub const PATIENCE: Duration = Duration::from_secs(15);
