@@ -11,11 +11,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
 use crate::config::diagnostic::Diagnostics;
+pub use crate::http::error_page::ErrorPages;
+pub use crate::http::origin::Kinds;
 use crate::net::{Authority, ListenAddr, ServerAddr};
+pub use crate::route::path::EncodedSlashes;
 use crate::route::{HostPattern, PathPattern, Template};
 pub use crate::tls::accept::TlsVersion;
 
@@ -40,6 +44,8 @@ pub struct Config {
     pub bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
     /// `[[route]]`, in the order of the files. The order has no meaning.
     pub routes: Vec<Route>,
+    /// `[errors]`
+    pub errors: ErrorPages,
     /// `[log]`
     pub log: Log,
     /// Every file that was read for this configuration, the main file first, certificates and secrets last.
@@ -55,6 +61,8 @@ pub struct Process {
     pub workers: NonZeroUsize,
     /// How long live connections get when the process stops. Default 30 s.
     pub drain_timeout: Duration,
+    /// What is done with a path that has `%2F` in it. Default: it is refused.
+    pub encoded_slashes: EncodedSlashes,
 }
 
 /// One `[[listen]]`.
@@ -93,6 +101,8 @@ pub struct Tls {
 pub struct Trust {
     /// Networks of the proxies that are believed. IPv4 networks hold for IPv4 clients of an IPv6 socket too.
     pub proxies: Vec<IpNet>,
+    /// Which of their fields are believed. Default: all kinds.
+    pub headers: Kinds,
 }
 
 impl Trust {
@@ -160,6 +170,12 @@ pub struct Route {
     pub action: RouteAction,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// `headers.request`: what changes in requests to the upstream.
+    pub request_fields: FieldRules,
+    /// `headers.response`: what changes in all responses on this route, streamgate's own errors too.
+    pub response_fields: FieldRules,
+    /// Bytes of a request's body; 413 beyond. `limits.body_size`, else that of `[limits]`; `None`: no limit.
+    pub body_size: Option<u64>,
 }
 
 /// What a route does: exactly one of these keys.
@@ -169,14 +185,83 @@ pub enum RouteAction {
     Upstream {
         /// The upstream, which exists.
         name: Arc<str>,
-        /// `strip_prefix`: removed from the front of the path when it stands there at a segment's border.
-        strip_prefix: Option<String>,
+        /// What becomes of the path.
+        path: PathChange,
+        /// `preserve_host`: whether the server gets the client's `Host`, or its own authority. Default true.
+        preserve_host: bool,
     },
+    /// `redirect = …`
+    Redirect(Redirect),
+    /// `respond = …`
+    Respond(Fixed),
     /// `bridge = "NAME"`
     Bridge {
         /// The bridge, which exists; the route's path has every name that its templates use.
         name: Arc<str>,
     },
+}
+
+/// What the `*` at the end of a route's path is called in its texts.
+pub const REST: &str = "rest";
+
+/// The names in a route's texts that every request has a value for. A named segment of the path goes before one of the
+/// same name.
+pub const NAMES_OF_REQUEST: [&str; 6] =
+    ["client_ip", "host", "path", "proto", "query", "request_id"];
+
+/// What becomes of a path on its way to an upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PathChange {
+    /// Nothing.
+    Keep,
+    /// `strip_prefix`: removed from the front of the path when it stands there at a segment's border.
+    Strip(String),
+    /// `rewrite`: the new path; a name's value is percent-encoded as one segment, `{rest}` stays as it came.
+    Rewrite(Template),
+}
+
+/// `redirect = …` of a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redirect {
+    /// The new address.
+    pub to: Template,
+    /// 301, 302, 303, 307 or 308. Default 308, which keeps method and body.
+    pub status: StatusCode,
+    /// Whether it is a path, so that it must never lead to another site.
+    pub is_local: bool,
+    /// Whether it has a query of its own; else the request's is kept.
+    pub has_query: bool,
+}
+
+/// `respond = …` of a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fixed {
+    /// The status.
+    pub status: StatusCode,
+    /// `None` where there is no body.
+    pub content_type: Option<HeaderValue>,
+    /// The body, from the text or from a file.
+    pub body: Bytes,
+}
+
+/// `request = { … }` or `response = { … }` of a route's `headers`, in the order in which they are done.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FieldRules {
+    /// Removed first.
+    pub remove: Vec<HeaderName>,
+    /// Then set, in the place of all of the same name.
+    pub set: Vec<(HeaderName, FieldValue)>,
+    /// Then added behind those of the same name.
+    pub add: Vec<(HeaderName, FieldValue)>,
+}
+
+/// The value of a field that a rule sets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldValue {
+    /// Always the same. A secret is marked as sensitive and never printed.
+    Fixed(HeaderValue),
+    /// With `{names}` of the path and of the request.
+    Template(Template),
 }
 
 /// `timeouts = { … }` of a route. `None` (`"0"` in the file): no limit.

@@ -17,10 +17,12 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 
-use crate::config::model::Timeouts;
+use crate::config::model::{PathChange, Timeouts};
 use crate::http::host::RequestHost;
+use crate::http::origin::Origin;
 use crate::net::ServerAddr;
 use crate::observe::access::{RequestId, RequestRecord};
+use crate::respond::fields::Rendered;
 use crate::stream::{Answer, Downstream};
 use crate::upstream::Upstream;
 use crate::upstream::connect::ConnectError;
@@ -75,8 +77,18 @@ pub struct Asked<'a> {
     pub route: &'a Arc<str>,
     /// The route's timeouts.
     pub timeouts: &'a Timeouts,
-    /// What is taken from the front of the path.
-    pub strip_prefix: Option<&'a str>,
+    /// Who asked, as far as it is believed.
+    pub origin: &'a Origin,
+    /// What becomes of the path; where it is rewritten, the new one is in `rewritten`.
+    pub path: &'a PathChange,
+    /// The new path, without the query.
+    pub rewritten: Option<String>,
+    /// Whether the server gets the client's `Host`.
+    pub preserve_host: bool,
+    /// The route's rules for the request.
+    pub request_fields: &'a Rendered,
+    /// The route's rules for the response.
+    pub response_fields: &'a Rendered,
     /// Bytes of body at most.
     pub body_size: Option<u64>,
     /// Its name.

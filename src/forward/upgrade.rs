@@ -4,6 +4,7 @@ use http::header::{self, HeaderValue};
 use hyper::body::Incoming;
 
 use super::request::Outbound;
+use super::response::complete;
 use super::{Asked, ForwardError, head_bytes};
 use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, StreamRecord};
@@ -39,6 +40,7 @@ pub(super) fn accept(
         .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     head.headers
         .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    complete(&mut head, asked);
 
     let socket = reply.into_socket();
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);

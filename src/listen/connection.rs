@@ -129,7 +129,7 @@ impl HyperService<Request<Incoming>> for Connection {
                 ..
             } = &*facts;
             let response = match listener.protocol {
-                ListenerProtocol::RedirectToHttps => redirect(&request, listener.https_port),
+                ListenerProtocol::RedirectToHttps => redirect(listener, &request),
                 ListenerProtocol::Tls | ListenerProtocol::Clear => {
                     listener.service.serve(downstream, request).await
                 }
@@ -139,11 +139,11 @@ impl HyperService<Request<Incoming>> for Connection {
     }
 }
 
-fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body> {
-    respond::redirect_to_https(request, port).unwrap_or_else(|problem| {
-        problem
-            .response(request.headers().get(http::header::ACCEPT))
-            .map(Body::from)
+fn redirect(listener: &Listener, request: &Request<Incoming>) -> Response<Body> {
+    respond::redirect_to_https(request, listener.https_port).unwrap_or_else(|problem| {
+        let pages = &listener.service.snapshot().config.errors;
+        let accept = request.headers().get(http::header::ACCEPT);
+        problem.response_from(pages, accept).map(Body::from)
     })
 }
 
@@ -192,6 +192,7 @@ async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limi
         connection.0.downstream.slot.clone().unwrap_or_default(),
         held.0.clone(),
     );
+    let listener = connection.0.listener.clone();
     let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let mut builder = http1::Builder::new();
     // A header section of one field too many is answered with 431 by hyper itself.
@@ -235,7 +236,7 @@ async fn serve_http1(stream: ClientStream, connection: Connection, limits: &Limi
         Http1End::Tired(Tired::Silent) => {}
         Http1End::Tired(Tired::HalfHead) => {
             tracing::debug!(%client, "a request's head was not whole in time");
-            say_timed_out(driver.into_parts().io.into_inner().stream).await;
+            say_timed_out(driver.into_parts().io.into_inner().stream, &listener).await;
         }
     }
 }
@@ -263,8 +264,9 @@ fn poll_http1(
 }
 
 /// 408 (RFC 9110 §15.5.9) to a client that sent half a head.
-async fn say_timed_out(mut stream: ClientStream) {
-    let response = Problem::RequestTimeout.response(None);
+async fn say_timed_out(mut stream: ClientStream, listener: &Listener) {
+    let pages = &listener.service.snapshot().config.errors;
+    let response = Problem::RequestTimeout.response_from(pages, None);
     let (parts, body) = response.into_parts();
     let mut headers = parts.headers;
     headers.insert(

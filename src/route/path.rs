@@ -159,6 +159,25 @@ impl PathPattern {
         &self.names
     }
 
+    /// Whether it ends with `*`, which templates call `{rest}`.
+    #[must_use]
+    pub fn has_rest(&self) -> bool {
+        self.end == End::Prefix
+    }
+
+    /// What stands for the `*` in a path that matches: as it came, percent-encoded, without the slash before it.
+    #[must_use]
+    pub fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        if self.end == End::Exact {
+            return None;
+        }
+        let mut rest = path.strip_prefix('/')?;
+        for _segment in &self.segments {
+            rest = rest.split_once('/')?.1;
+        }
+        Some(rest)
+    }
+
     pub(super) fn segments(&self) -> &[Segment] {
         &self.segments
     }
@@ -184,18 +203,30 @@ impl fmt::Display for PathPattern {
     }
 }
 
+/// What is done with a path that has `%2F` in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EncodedSlashes {
+    /// It is refused: some backends take it for a slash.
+    #[default]
+    Reject,
+    /// It is passed on as it came, and is never a border of segments here.
+    Keep,
+}
+
 /// Refuses a request's path (still percent-encoded, without its query) that streamgate and a backend could resolve
 /// differently (RFC 3986 §6.2.2.3 and §7.3). `//` is an empty segment and passes.
 ///
 /// # Errors
 /// The first fault found. The answer is 400.
-pub fn check(path: &str) -> Result<(), UnsafePath> {
+pub fn check(path: &str, slashes: EncodedSlashes) -> Result<(), UnsafePath> {
     let bytes = path.as_bytes();
     let mut rest = bytes;
     while let Some(at) = memchr::memchr(b'%', rest) {
         match rest.get(at + 1..at + 3) {
             Some(b"00") => return Err(UnsafePath::EncodedNul),
-            Some([b'2', b'f' | b'F']) => return Err(UnsafePath::EncodedSlash),
+            Some([b'2', b'f' | b'F']) if slashes == EncodedSlashes::Reject => {
+                return Err(UnsafePath::EncodedSlash);
+            }
             Some([high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {}
             _ => return Err(UnsafePath::BrokenEncoding),
         }
@@ -247,7 +278,7 @@ fn parse_segment(written: &str) -> Result<Segment, PathPatternError> {
             _ => Err(PathPatternError::PartOfSegment { segment: segment() }),
         };
     }
-    check(written).map_err(|cause| PathPatternError::NeverMatches {
+    check(written, EncodedSlashes::Reject).map_err(|cause| PathPatternError::NeverMatches {
         segment: written.to_owned(),
         cause,
     })?;
@@ -279,7 +310,11 @@ pub(super) fn decode_value(segment: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PathPattern, UnsafePath, check};
+    use super::{EncodedSlashes, PathPattern, UnsafePath};
+
+    fn check(path: &str) -> Result<(), UnsafePath> {
+        super::check(path, EncodedSlashes::Reject)
+    }
 
     #[test]
     fn pattern_prints_as_written_and_knows_its_names() {
@@ -379,6 +414,34 @@ mod tests {
             "*",
         ] {
             assert_eq!(check(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn kept_encoded_slashes_hide_no_dot_segment() {
+        for (path, expected) in [
+            ("/group%2Fproject", Ok(())),
+            ("/a%2f%2Fb/%2F", Ok(())),
+            ("/a%2F..%2Fb", Err(UnsafePath::DotSegment)),
+            ("/a/..%2f", Err(UnsafePath::DotSegment)),
+            ("/a%2F%00", Err(UnsafePath::EncodedNul)),
+        ] {
+            assert_eq!(super::check(path, EncodedSlashes::Keep), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_what_came_for_the_star() {
+        for (pattern, path, rest) in [
+            ("/*", "/", Some("")),
+            ("/*", "/a%20b//c", Some("a%20b//c")),
+            ("/api/*", "/api/", Some("")),
+            ("/api/*", "/api/x/y%2Fz", Some("x/y%2Fz")),
+            ("/{a}/b/*", "/1/b/2/3", Some("2/3")),
+            ("/api", "/api", None),
+        ] {
+            let pattern = PathPattern::parse(pattern).unwrap();
+            assert_eq!(pattern.rest(path), rest, "{pattern} {path}");
         }
     }
 }
