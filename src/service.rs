@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
@@ -76,10 +76,8 @@ impl Service {
             record: RequestRecord::begin(&id, downstream.client, &request),
             fields: Rendered::default(),
         };
-        let (version, accept) = (
-            request.version(),
-            request.headers().get(header::ACCEPT).cloned(),
-        );
+        let (version, is_head) = (request.version(), *request.method() == Method::HEAD);
+        let accept = request.headers().get(header::ACCEPT).cloned();
         let asked = Asked {
             snapshot: &snapshot,
             downstream: &downstream,
@@ -106,6 +104,9 @@ impl Service {
         }
         if let Some(record) = &mut told.record {
             record.failed(problem.label());
+        }
+        if is_head {
+            response = action::without_body(response);
         }
         finish(response, told.record)
     }
@@ -177,8 +178,11 @@ impl Service {
                 Ok(owned(answer, asked.id, &told.fields))
             }
             Action::Respond(fixed) => {
-                let answer = Answer::Response(action::fixed(fixed, request.method()));
-                Ok(owned(answer, asked.id, &told.fields))
+                let mut response = action::fixed(fixed);
+                if *request.method() == Method::HEAD {
+                    response = action::without_body(response);
+                }
+                Ok(owned(Answer::Response(response), asked.id, &told.fields))
             }
         }
     }
@@ -252,7 +256,7 @@ fn admit(request: &Request<Incoming>, slashes: EncodedSlashes) -> Result<Request
     let (method, version, headers) = (request.method(), request.version(), request.headers());
     framing::check(method, version, headers)
         .map_err(|_ambiguous| Problem::BadRequest("the request is ambiguous"))?;
-    route::path::check(request.uri().path(), slashes)
+    route::plain_path::check(request.uri().path(), slashes)
         .map_err(|_unsafe| Problem::BadRequest("the path is not a plain one"))?;
     RequestHost::of(request.uri(), headers, version)
         .map_err(|_bad| Problem::BadRequest("the host is missing or not one"))

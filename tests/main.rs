@@ -18,6 +18,7 @@
 
 mod harness;
 
+mod actions;
 mod bridge;
 mod bridge_faults;
 mod bridge_publish;
@@ -27,13 +28,16 @@ mod clients;
 mod config;
 mod connections;
 mod drain;
+mod errors;
 mod event_stream;
 mod forward;
 mod forward_faults;
 mod forward_h2;
+mod headers;
 mod layering;
 mod reload;
 mod routing;
 mod tls;
+mod trust;
 mod tunnel;
 mod tunnel_faults;

@@ -1,7 +1,7 @@
 //! The actions of a route that need nobody behind: a redirect, a fixed response.
 
+use http::Response;
 use http::header::{self, HeaderValue};
-use http::{Method, Response};
 
 use crate::config::model::{Fixed, Redirect};
 use crate::http::body::Body;
@@ -23,23 +23,28 @@ pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Result<Response<Bod
     Ok(response)
 }
 
-/// Answers with what the configuration says. To `HEAD` the same without its body (RFC 9110 §9.3.2).
+/// Answers with what the configuration says.
 #[must_use]
-pub fn fixed(fixed: &Fixed, method: &Method) -> Response<Body> {
-    let (body, length) = (fixed.body.clone(), fixed.body.len());
-    let mut response = if *method == Method::HEAD {
-        Response::new(Body::empty())
-    } else {
-        Response::new(Body::from(body))
-    };
+pub fn fixed(fixed: &Fixed) -> Response<Body> {
+    let mut response = Response::new(Body::from(fixed.body.clone()));
     *response.status_mut() = fixed.status;
     let headers = response.headers_mut();
     if let Some(content_type) = &fixed.content_type {
         headers.insert(header::CONTENT_TYPE, content_type.clone());
     }
-    if *method == Method::HEAD && length > 0 {
+    response
+}
+
+/// What `HEAD` gets: the same response without its body, whose length it tells (RFC 9110 §9.3.2). Over HTTP/2 a body would
+/// break the stream.
+#[must_use]
+pub fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = http_body::Body::size_hint(response.body()).exact();
+    if let Some(length) = length.filter(|length| *length > 0) {
+        let headers = response.headers_mut();
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
+    *response.body_mut() = Body::empty();
     response
 }
 

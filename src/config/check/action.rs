@@ -5,10 +5,12 @@ use std::path::Path;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use crate::config::check::route::ANY_PATH;
 use crate::config::check::{Context, file, names};
-use crate::config::model::{Fixed, Redirect};
+use crate::config::model::{Fixed, PathChange, Redirect};
 use crate::config::schema::action::{self, NewPath, Respond, RespondTable};
 use crate::config::schema::decode::{Field, Located};
+use crate::config::schema::route;
 use crate::config::schema::scalar::Text;
 use crate::route::{PathPattern, Template};
 
@@ -51,12 +53,28 @@ pub(crate) fn respond(given: &Located<Respond>, context: &mut Context<'_>) -> Fi
     }
 }
 
-/// `rewrite`: names of the path alone, since the query is no part of it.
-pub(crate) fn rewrite(
-    given: &Located<NewPath>,
-    path: &PathPattern,
+/// `strip_prefix` or `rewrite`; `None`: it is wrong.
+pub(crate) fn path_change(
+    table: &route::Route,
+    path: Option<&PathPattern>,
     context: &mut Context<'_>,
-) -> Template {
+) -> Option<PathChange> {
+    if let (false, Field::Given { key, .. }) = (table.strip_prefix.is_absent(), &table.rewrite) {
+        let message = "`rewrite` says the whole path: `strip_prefix` cannot stand beside it";
+        context.diagnostics.error(*key, message);
+    }
+    match (&table.rewrite, &table.strip_prefix) {
+        (Field::Given { value, .. }, _) => {
+            Some(PathChange::Rewrite(rewrite(value, path?, context)))
+        }
+        (Field::Broken, _) | (Field::Absent, Field::Broken) => None,
+        (Field::Absent, Field::Given { .. }) => strip_prefix(table, context).map(PathChange::Strip),
+        (Field::Absent, Field::Absent) => Some(PathChange::Keep),
+    }
+}
+
+/// `rewrite`: names of the path alone, since the query is no part of it.
+fn rewrite(given: &Located<NewPath>, path: &PathPattern, context: &mut Context<'_>) -> Template {
     let template = &given.value.0;
     names::check(template, path, names::Known::OfPath, given.place, context);
     template.clone()
@@ -114,4 +132,37 @@ fn to_status(status: u64) -> StatusCode {
         .ok()
         .and_then(|status| StatusCode::from_u16(status).ok())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn strip_prefix(table: &route::Route, context: &mut Context<'_>) -> Option<String> {
+    let given = table.strip_prefix.located()?;
+    let prefix = given.value.value.as_str();
+    let typed = context.typed(given.place);
+    let mut refuse = |message: String| {
+        context.diagnostics.error(given.place, message);
+        None
+    };
+    if !prefix.starts_with('/') {
+        return refuse(format!("`{typed}` does not begin with `/`"));
+    }
+    if prefix.ends_with('/') {
+        return refuse(format!("`{typed}` ends with `/`, which stays on the path"));
+    }
+    if matches!(table.path, Field::Broken) {
+        return None;
+    }
+    let path = table
+        .path
+        .value()
+        .map_or_else(|| ANY_PATH.to_owned(), ToString::to_string);
+    let literal = path.split(['{', '*']).next().unwrap_or_default();
+    let at_border = literal
+        .strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !at_border {
+        return refuse(format!(
+            "`{typed}` is not how every path of this route begins: `{path}`"
+        ));
+    }
+    Some(prefix.to_owned())
 }

@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::config::check::{Context, action, fields, seconds};
 use crate::config::diagnostic::Place;
-use crate::config::model::{Bridge, PathChange, Route, RouteAction, Timeouts};
+use crate::config::model::{Bridge, Route, RouteAction, Timeouts};
 use crate::config::schema::Root;
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -18,7 +18,7 @@ use crate::config::spelling;
 use crate::route::{PathPattern, Router, Rule, Template};
 
 /// What a route matches if it does not say.
-const ANY_PATH: &str = "/*";
+pub(crate) const ANY_PATH: &str = "/*";
 
 type Bridges = BTreeMap<Arc<str>, Arc<Bridge>>;
 
@@ -156,7 +156,7 @@ fn action(
     }
     match kind {
         Kind::Upstream => {
-            let path = path_change(table, path, context);
+            let path = action::path_change(table, path, context);
             let name = resolve(
                 table.upstream.located()?,
                 &root.upstream,
@@ -324,59 +324,6 @@ fn check_names(table: &route::Route, place: Place, bridge: &Bridge, context: &mu
             context.diagnostics.error(place, message).hint(hint);
         }
     }
-}
-
-/// `strip_prefix` or `rewrite`; `None`: it is wrong.
-fn path_change(
-    table: &route::Route,
-    path: Option<&PathPattern>,
-    context: &mut Context<'_>,
-) -> Option<PathChange> {
-    if let (false, Field::Given { key, .. }) = (table.strip_prefix.is_absent(), &table.rewrite) {
-        let message = "`rewrite` says the whole path: `strip_prefix` cannot stand beside it";
-        context.diagnostics.error(*key, message);
-    }
-    match (&table.rewrite, &table.strip_prefix) {
-        (Field::Given { value, .. }, _) => {
-            Some(PathChange::Rewrite(action::rewrite(value, path?, context)))
-        }
-        (Field::Broken, _) | (Field::Absent, Field::Broken) => None,
-        (Field::Absent, Field::Given { .. }) => strip_prefix(table, context).map(PathChange::Strip),
-        (Field::Absent, Field::Absent) => Some(PathChange::Keep),
-    }
-}
-
-fn strip_prefix(table: &route::Route, context: &mut Context<'_>) -> Option<String> {
-    let given = table.strip_prefix.located()?;
-    let prefix = given.value.value.as_str();
-    let typed = context.typed(given.place);
-    let mut refuse = |message: String| {
-        context.diagnostics.error(given.place, message);
-        None
-    };
-    if !prefix.starts_with('/') {
-        return refuse(format!("`{typed}` does not begin with `/`"));
-    }
-    if prefix.ends_with('/') {
-        return refuse(format!("`{typed}` ends with `/`, which stays on the path"));
-    }
-    if matches!(table.path, Field::Broken) {
-        return None;
-    }
-    let path = table
-        .path
-        .value()
-        .map_or_else(|| ANY_PATH.to_owned(), ToString::to_string);
-    let literal = path.split(['{', '*']).next().unwrap_or_default();
-    let at_border = literal
-        .strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if !at_border {
-        return refuse(format!(
-            "`{typed}` is not how every path of this route begins: `{path}`"
-        ));
-    }
-    Some(prefix.to_owned())
 }
 
 fn timeouts(table: &Field<route::Timeouts>) -> Timeouts {

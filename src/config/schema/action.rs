@@ -9,7 +9,7 @@ use crate::config::schema::feed::check_characters;
 use crate::config::schema::scalar::{Integer, Refusal, Scalar, Text};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::route::Template;
-use crate::route::path::{self, EncodedSlashes};
+use crate::route::plain_path::{self, EncodedSlashes};
 
 table! {
     /// `redirect`, when it is more than an address.
@@ -190,7 +190,7 @@ impl Scalar for NewPath {
         // No value is a dot segment, so none comes of it, unless the text brings the dots.
         for value in ["", "x"] {
             let sample = template.render_with(|_name, text| text.push_str(value));
-            path::check(&sample, EncodedSlashes::Reject)
+            plain_path::check(&sample, EncodedSlashes::Reject)
                 .map_err(|error| Refusal::malformed(error.to_string()))?;
         }
         Ok(Self(template))
