@@ -23,12 +23,16 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// The address of a client: the other end of an accepted connection.
+/// The address of a client: the other end of an accepted connection, or who a believed proxy says it is; then the port may
+/// be 0, which stands for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientAddr(pub SocketAddr);
 
 impl fmt::Display for ClientAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.port() == 0 {
+            return self.0.ip().fmt(f);
+        }
         self.0.fmt(f)
     }
 }
@@ -80,6 +84,26 @@ pub enum Place {
     Unix(Arc<Path>),
 }
 
+impl ServerAddr {
+    /// What a request's `Host` or `:authority` says when it is the server's own: host and port, without the port that
+    /// the scheme has anyway. A socket in the file system has no name: it is `localhost`.
+    #[must_use]
+    pub fn host_field(&self) -> String {
+        let Place::Tcp(authority) = &self.place else {
+            return "localhost".to_owned();
+        };
+        let usual = match self.scheme {
+            Scheme::Http | Scheme::H2c => 80,
+            Scheme::Https => 443,
+        };
+        let text = authority.to_string();
+        match text.strip_suffix(&format!(":{usual}")) {
+            Some(host) => host.to_owned(),
+            None => text,
+        }
+    }
+}
+
 impl From<Authority> for ServerAddr {
     /// A server that speaks HTTP/1.1 in clear text.
     fn from(authority: Authority) -> Self {
@@ -95,6 +119,47 @@ impl fmt::Display for ServerAddr {
         match &self.place {
             Place::Tcp(authority) => authority.fmt(f),
             Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_s_own_host_is_without_its_scheme_s_port() {
+        let tcp = |scheme, host: &str, port| ServerAddr {
+            scheme,
+            place: Place::Tcp(Authority {
+                host: host.into(),
+                port,
+            }),
+        };
+        for (server, expected) in [
+            (tcp(Scheme::Http, "app.internal", 3000), "app.internal:3000"),
+            (tcp(Scheme::Http, "app.internal", 80), "app.internal"),
+            (tcp(Scheme::Https, "app.internal", 443), "app.internal"),
+            (tcp(Scheme::Https, "app.internal", 80), "app.internal:80"),
+            (tcp(Scheme::H2c, "::1", 80), "[::1]"),
+        ] {
+            assert_eq!(server.host_field(), expected);
+        }
+        let unix = ServerAddr {
+            scheme: Scheme::Http,
+            place: Place::Unix(Path::new("/run/app.sock").into()),
+        };
+        assert_eq!(unix.host_field(), "localhost");
+    }
+
+    #[test]
+    fn a_client_without_a_port_shows_none() {
+        for (address, shown) in [
+            ("192.0.2.1:5", "192.0.2.1:5"),
+            ("192.0.2.1:0", "192.0.2.1"),
+            ("[2001:db8::1]:0", "2001:db8::1"),
+        ] {
+            assert_eq!(ClientAddr(address.parse().unwrap()).to_string(), shown);
         }
     }
 }

@@ -4,18 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
+use crate::config::model::{EncodedSlashes, PathChange};
 use crate::forward::{self, BodyFault, ForwardError};
 use crate::http::body::Body;
 use crate::http::framing;
 use crate::http::host::RequestHost;
+use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
 use crate::observe::access::{End, RequestId, RequestRecord};
-use crate::respond;
-use crate::route::{self, Captures, Found};
+use crate::respond::fields::Rendered;
+use crate::respond::values::Values;
+use crate::respond::{self, action};
+use crate::route::{self, Captures, Escape, Found};
 use crate::snapshot::{Action, Current, Held, Route, Snapshot};
 use crate::stream::{Answer, Downstream};
 use crate::upstream::Unavailable;
@@ -23,6 +27,8 @@ use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One worker's service: what every request on it needs.
 pub struct Service {
@@ -62,81 +68,182 @@ impl Service {
         downstream: &Downstream,
         request: Request<Incoming>,
     ) -> Response<Body> {
-        let id = RequestId::random();
-        let mut record = RequestRecord::begin(&id, downstream.client, &request);
-        let (version, accept) = (
-            request.version(),
-            request.headers().get(header::ACCEPT).cloned(),
-        );
-        let problem = match self.answer(downstream, request, &id, &mut record).await {
-            Ok(Answer::Response(response)) => return finish(response, record),
+        let snapshot = self.current.get();
+        let origin = origin(&snapshot, downstream, request.headers());
+        let id = request_id(&origin, request.headers());
+        // From here on the client is who asked, not who passed it on.
+        let downstream = downstream.told_by(&origin);
+        let mut told = Told {
+            record: RequestRecord::begin(&id, downstream.client, &request),
+            fields: Rendered::default(),
+        };
+        let (version, is_head) = (request.version(), *request.method() == Method::HEAD);
+        let accept = request.headers().get(header::ACCEPT).cloned();
+        let asked = Asked {
+            snapshot: &snapshot,
+            downstream: &downstream,
+            origin: &origin,
+            id: &id,
+        };
+        let problem = match self.answer(&asked, request, &mut told).await {
+            Ok(Answer::Response(response)) => return finish(response, told.record),
             Ok(Answer::HandOver(stream)) => match &downstream.slot {
                 Some(slot) => {
-                    record.into_iter().for_each(RequestRecord::superseded);
+                    told.record.into_iter().for_each(RequestRecord::superseded);
                     match slot.give(stream).await {}
                 }
                 None => Problem::Internal,
             },
             Err(problem) => problem,
         };
-        let mut response = problem.response(accept.as_ref()).map(Body::from);
-        if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-            response.headers_mut().insert("x-request-id", id);
-        }
+        let response = problem.response_from(&snapshot.config.errors, accept.as_ref());
+        let mut response = response.map(Body::from);
+        own(&mut response, &id, &told.fields);
         if ends_connection(&problem) && version < Version::HTTP_2 {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        if let Some(record) = &mut record {
+        if let Some(record) = &mut told.record {
             record.failed(problem.label());
         }
-        finish(response, record)
+        if is_head {
+            response = action::without_body(response);
+        }
+        finish(response, told.record)
     }
 
     async fn answer(
         &self,
-        downstream: &Downstream,
+        asked: &Asked<'_>,
         request: Request<Incoming>,
-        id: &RequestId,
-        record: &mut Option<RequestRecord>,
+        told: &mut Told,
     ) -> Result<Answer, Problem> {
-        let snapshot = self.current.get();
-        let host = admit(&request)?;
-        let (route, captures) = find_route(&snapshot, &host, &request)?;
-        if let Some(record) = record {
+        let host = admit(&request, asked.snapshot.config.server.encoded_slashes)?;
+        let (route, captures) = find_route(asked.snapshot, &host, &request)?;
+        if let Some(record) = &mut told.record {
             record.routed(host.name(), &route.name);
         }
+        let values = Values {
+            captures: &captures,
+            rest: route.path.rest(request.uri().path()),
+            path: request.uri().path(),
+            query: request.uri().query(),
+            host: host.name(),
+            origin: asked.origin,
+            id: asked.id,
+        };
+        told.fields = Rendered::of(&route.response_fields, &values);
         match &route.action {
             Action::Forward {
                 upstream,
-                strip_prefix,
+                path,
+                preserve_host,
             } => {
-                let asked = forward::Asked {
-                    downstream,
+                let rewritten = match path {
+                    PathChange::Rewrite(path) => Some(values.render(path, Escape::PathSegment)),
+                    PathChange::Keep | PathChange::Strip(_) => None,
+                };
+                let towards = forward::Asked {
+                    downstream: asked.downstream,
                     version: request.version(),
                     host: &host,
+                    origin: asked.origin,
                     route: &route.name,
                     timeouts: &route.timeouts,
                     after_fall: route.after_fall,
-                    strip_prefix: strip_prefix.as_deref(),
-                    body_size: guard_body(&snapshot, &request)?,
-                    body_pace: snapshot.config.limits.body_pace,
-                    id,
+                    path,
+                    rewritten,
+                    preserve_host: *preserve_host,
+                    request_fields: &Rendered::of(&route.request_fields, &values),
+                    response_fields: &told.fields,
+                    body_size: guard_body(route.body_size, &request)?,
+                    body_pace: asked.snapshot.config.limits.body_pace,
+                    id: asked.id,
                 };
-                let answer = forward::forward(upstream, &self.pools, request, &asked, record).await;
-                answer.map_err(|error| explain(&error, id, route))
+                let record = &mut told.record;
+                let answer =
+                    forward::forward(upstream, &self.pools, request, &towards, record).await;
+                answer.map_err(|error| explain(&error, asked.id, route))
             }
             Action::Bridge(bridge) => {
-                let asked = endpoint::Asked {
-                    downstream,
+                let towards = endpoint::Asked {
+                    downstream: asked.downstream,
                     captures: &captures,
-                    id: id.clone(),
+                    id: asked.id.clone(),
                     route: route.name.clone(),
+                    fields: &told.fields,
                 };
-                endpoint::answer(bridge, request, asked).await
+                let answer = endpoint::answer(bridge, request, towards).await?;
+                Ok(owned(answer, asked.id, &told.fields))
+            }
+            Action::Redirect(redirect) => {
+                let answer = Answer::Response(action::redirect(redirect, &values)?);
+                Ok(owned(answer, asked.id, &told.fields))
+            }
+            Action::Respond(fixed) => {
+                let mut response = action::fixed(fixed);
+                if *request.method() == Method::HEAD {
+                    response = action::without_body(response);
+                }
+                Ok(owned(Answer::Response(response), asked.id, &told.fields))
             }
         }
     }
+}
+
+/// What is known of a request besides itself.
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    downstream: &'a Downstream,
+    origin: &'a Origin,
+    id: &'a RequestId,
+}
+
+/// What is learnt of a request on its way.
+struct Told {
+    record: Option<RequestRecord>,
+    /// Its route's rules for the response.
+    fields: Rendered,
+}
+
+/// Who asked: the other end of the connection, or who it says, if it is believed.
+fn origin(snapshot: &Snapshot, downstream: &Downstream, headers: &HeaderMap) -> Origin {
+    let trust = &snapshot.config.trust;
+    let Downstream {
+        client,
+        scheme,
+        port,
+        ..
+    } = downstream;
+    Origin::of_connection(client.0, scheme, *port)
+        .told_by(headers, trust.headers, |address| trust.believes(address))
+}
+
+/// The name that a believed proxy gave, if it is one and the only one; else ours.
+fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
+    let mut names = headers.get_all(X_REQUEST_ID).iter();
+    match (names.next(), names.next()) {
+        (Some(name), None) if origin.is_believed => {
+            RequestId::told(name.as_bytes()).unwrap_or_else(RequestId::random)
+        }
+        _ => RequestId::random(),
+    }
+}
+
+/// Gives a response of streamgate's own its name, and changes it as its route says.
+fn own(response: &mut Response<Body>, id: &RequestId, fields: &Rendered) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    fields.apply(response.headers_mut());
+}
+
+/// The same for what may be a hand-over, which knows how its head is to be.
+fn owned(mut answer: Answer, id: &RequestId, fields: &Rendered) -> Answer {
+    if let Answer::Response(response) = &mut answer {
+        own(response, id, fields);
+    }
+    answer
 }
 
 /// Whether what follows on an HTTP/1.1 connection can no longer be trusted, or is a body that nobody wants.
@@ -148,11 +255,11 @@ fn ends_connection(problem: &Problem) -> bool {
 }
 
 /// Refuses what two parsers could read in two ways, before anything is done with it.
-fn admit(request: &Request<Incoming>) -> Result<RequestHost, Problem> {
+fn admit(request: &Request<Incoming>, slashes: EncodedSlashes) -> Result<RequestHost, Problem> {
     let (method, version, headers) = (request.method(), request.version(), request.headers());
     framing::check(method, version, headers)
         .map_err(|_ambiguous| Problem::BadRequest("the request is ambiguous"))?;
-    route::path::check(request.uri().path())
+    route::plain_path::check(request.uri().path(), slashes)
         .map_err(|_unsafe| Problem::BadRequest("the path is not a plain one"))?;
     RequestHost::of(request.uri(), headers, version)
         .map_err(|_bad| Problem::BadRequest("the host is missing or not one"))
@@ -174,8 +281,7 @@ fn find_route<'a>(
 }
 
 /// The limit for the request's body, which its announced length must not pass.
-fn guard_body(snapshot: &Snapshot, request: &Request<Incoming>) -> Result<Option<u64>, Problem> {
-    let limit = snapshot.config.limits.body_size;
+fn guard_body(limit: Option<u64>, request: &Request<Incoming>) -> Result<Option<u64>, Problem> {
     let announced = http_body::Body::size_hint(request.body()).lower();
     match limit {
         Some(limit) if announced > limit => Err(Problem::ContentTooLarge { limit }),

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 
 use crate::bridge::Bridge;
-use crate::config::model::{Config, OnUnhealthy, RouteAction, Timeouts};
-use crate::route::{Router, Rule};
+use crate::config::model::{
+    Config, FieldRules, Fixed, OnUnhealthy, PathChange, Redirect, RouteAction, Timeouts,
+};
+use crate::route::{PathPattern, Router, Rule};
 use crate::stream::AfterFall;
 use crate::tls::accept::{Acceptor, Tickets};
 use crate::tls::certificates::ResolveBySni;
@@ -35,10 +37,18 @@ pub struct Snapshot {
 pub struct Route {
     /// Its name in logs.
     pub name: Arc<str>,
+    /// Which paths it takes.
+    pub path: PathPattern,
     /// Its timeouts.
     pub timeouts: Timeouts,
     /// What becomes of live streams whose server fails its health check.
     pub after_fall: AfterFall,
+    /// What changes in requests to its upstream.
+    pub request_fields: FieldRules,
+    /// What changes in its responses.
+    pub response_fields: FieldRules,
+    /// Bytes of a request's body at most.
+    pub body_size: Option<u64>,
     /// What it does.
     pub action: Action,
 }
@@ -49,9 +59,15 @@ pub enum Action {
     Forward {
         /// The servers.
         upstream: Arc<Upstream>,
-        /// What is taken from the front of the path.
-        strip_prefix: Option<String>,
+        /// What becomes of the path.
+        path: PathChange,
+        /// Whether the server gets the client's `Host`.
+        preserve_host: bool,
     },
+    /// Sends the client elsewhere.
+    Redirect(Redirect),
+    /// Always says the same.
+    Respond(Fixed),
     /// Serves a bridge's channels.
     Bridge(Arc<Bridge>),
 }
@@ -124,13 +140,20 @@ fn router(
     let mut entries = Vec::with_capacity(config.routes.len());
     for route in &config.routes {
         let action = match &route.action {
-            RouteAction::Upstream { name, strip_prefix } => {
+            RouteAction::Upstream {
+                name,
+                path,
+                preserve_host,
+            } => {
                 let upstream = upstreams.get(name).ok_or(BuildError::Routes)?.clone();
                 Action::Forward {
                     upstream,
-                    strip_prefix: strip_prefix.clone(),
+                    path: path.clone(),
+                    preserve_host: *preserve_host,
                 }
             }
+            RouteAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
+            RouteAction::Respond(fixed) => Action::Respond(fixed.clone()),
             RouteAction::Bridge { name } => {
                 Action::Bridge(bridges.get(name).ok_or(BuildError::Routes)?.clone())
             }
@@ -144,12 +167,16 @@ fn router(
             rule,
             Route {
                 name: route.name.clone(),
+                path: route.path.clone(),
                 timeouts: route.timeouts.clone(),
                 after_fall: match route.on_unhealthy {
                     OnUnhealthy::Keep => AfterFall::Keep,
                     OnUnhealthy::Drain => AfterFall::Drain(config.server.drain_timeout),
                     OnUnhealthy::Close => AfterFall::Close,
                 },
+                request_fields: route.request_fields.clone(),
+                response_fields: route.response_fields.clone(),
+                body_size: route.body_size,
                 action,
             },
         ));

@@ -18,6 +18,7 @@
 
 mod harness;
 
+mod actions;
 mod bridge;
 mod bridge_faults;
 mod bridge_publish;
@@ -27,10 +28,12 @@ mod clients;
 mod config;
 mod connections;
 mod drain;
+mod errors;
 mod event_stream;
 mod forward;
 mod forward_faults;
 mod forward_h2;
+mod headers;
 mod http2_floods;
 mod layering;
 mod proxy_protocol;
@@ -38,6 +41,7 @@ mod raw_requests;
 mod reload;
 mod routing;
 mod tls;
+mod trust;
 mod tunnel;
 mod tunnel_faults;
 mod uploads;

@@ -70,6 +70,10 @@ fn examples() -> Scratch {
         let name = format!("conf/{}", file.file_name().unwrap().to_str().unwrap());
         scratch.write(&name, fs::read(&file).unwrap());
     }
+    for page in ["502", "maintenance"] {
+        let name = format!("conf/errors/{page}.html");
+        scratch.write(&name, fs::read(&name).unwrap());
+    }
     scratch
 }
 
@@ -217,7 +221,10 @@ fn the_full_example_shows_the_defaults() {
     assert_eq!(**shown, expected);
     the_example_shows_the_defaults_of_checks(&full);
     assert_eq!(full.routes[0].on_unhealthy, app.routes[0].on_unhealthy);
-    assert_eq!(full.routes[0].timeouts, app.routes[0].timeouts);
+    let (shown, default) = (&full.routes[0], &app.routes[0]);
+    assert_eq!(shown.timeouts, default.timeouts);
+    assert_eq!(shown.body_size, default.body_size);
+    assert_eq!(full.trust.headers, minimal.trust.headers);
     let (shown, default) = (&full.bridges["feed"], &minimal.bridges["feed"]);
     let expected = Bridge {
         share_key: shown.share_key.clone(),

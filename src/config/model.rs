@@ -4,6 +4,8 @@
 //! parsed patterns, certificates are loaded. Types here compare by meaning (`PartialEq`): a reload keeps whatever
 //! is equal to what it was.
 
+mod action;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -16,7 +18,13 @@ use ipnet::IpNet;
 
 pub use crate::config::balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 use crate::config::diagnostic::Diagnostics;
+pub use crate::config::model::action::{
+    FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect,
+};
+pub use crate::http::error_page::ErrorPages;
+pub use crate::http::origin::Kinds;
 use crate::net::{Authority, ListenAddr, ServerAddr};
+pub use crate::route::plain_path::EncodedSlashes;
 use crate::route::{HostPattern, PathPattern, Template};
 pub use crate::tls::accept::TlsVersion;
 
@@ -41,6 +49,8 @@ pub struct Config {
     pub bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
     /// `[[route]]`, in the order of the files. The order has no meaning.
     pub routes: Vec<Route>,
+    /// `[errors]`
+    pub errors: ErrorPages,
     /// `[log]`
     pub log: Log,
     /// Every file that was read for this configuration, the main file first, certificates and secrets last.
@@ -56,6 +66,8 @@ pub struct Process {
     pub workers: NonZeroUsize,
     /// How long live connections get when the process stops. Default 30 s.
     pub drain_timeout: Duration,
+    /// What is done with a path that has `%2F` in it. Default: it is refused.
+    pub encoded_slashes: EncodedSlashes,
 }
 
 /// One `[[listen]]`.
@@ -96,6 +108,8 @@ pub struct Tls {
 pub struct Trust {
     /// Networks of the proxies that are believed. IPv4 networks hold for IPv4 clients of an IPv6 socket too.
     pub proxies: Vec<IpNet>,
+    /// Which of their fields are believed. Default: all kinds.
+    pub headers: Kinds,
 }
 
 impl Trust {
@@ -203,6 +217,12 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What becomes of live streams whose server fails its health check. Default keep.
     pub on_unhealthy: OnUnhealthy,
+    /// `headers.request`: what changes in requests to the upstream.
+    pub request_fields: FieldRules,
+    /// `headers.response`: what changes in all responses on this route, streamgate's own errors too.
+    pub response_fields: FieldRules,
+    /// Bytes of a request's body; 413 beyond. `limits.body_size`, else that of `[limits]`; `None`: no limit.
+    pub body_size: Option<u64>,
 }
 
 /// What a route does: exactly one of these keys.
@@ -212,9 +232,15 @@ pub enum RouteAction {
     Upstream {
         /// The upstream, which exists.
         name: Arc<str>,
-        /// `strip_prefix`: removed from the front of the path when it stands there at a segment's border.
-        strip_prefix: Option<String>,
+        /// What becomes of the path.
+        path: PathChange,
+        /// `preserve_host`: whether the server gets the client's `Host`, or its own authority. Default true.
+        preserve_host: bool,
     },
+    /// `redirect = …`
+    Redirect(Redirect),
+    /// `respond = …`
+    Respond(Fixed),
     /// `bridge = "NAME"`
     Bridge {
         /// The bridge, which exists; the route's path has every name that its templates use.

@@ -8,9 +8,7 @@ use super::request::Outbound;
 use super::request_body::RequestBody;
 use super::{Asked, ForwardError};
 use crate::upstream::connect::{self, ConnectError};
-use crate::upstream::http1::{
-    Connection, Exchange, ExchangeError, Reply, ResponseHead, write_request_head,
-};
+use crate::upstream::http1::{Connection, Exchange, ExchangeError, Reply, ResponseHead};
 use crate::upstream::pool::Pools;
 use crate::upstream::{Lease, Upstream};
 
@@ -63,12 +61,7 @@ pub(super) async fn run(
         .await
         .map_err(Failed::Unreached)?;
     let mut head = Vec::with_capacity(1024);
-    write_request_head(
-        &mut head,
-        &outbound.method,
-        &outbound.path,
-        &outbound.headers,
-    );
+    outbound.write_head(lease.addr(), &mut head);
     let exchange = Exchange::new(
         connection,
         outbound.method.clone(),

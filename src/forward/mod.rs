@@ -18,10 +18,12 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 
-use crate::config::model::{BodyPace, Timeouts};
+use crate::config::model::{BodyPace, PathChange, Timeouts};
 use crate::http::host::RequestHost;
+use crate::http::origin::Origin;
 use crate::net::ServerAddr;
 use crate::observe::access::{RequestId, RequestRecord};
+use crate::respond::fields::Rendered;
 use crate::stream::{AfterFall, Answer, Downstream};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
@@ -86,8 +88,18 @@ pub struct Asked<'a> {
     pub timeouts: &'a Timeouts,
     /// What becomes of its stream when the server fails its health check.
     pub after_fall: AfterFall,
-    /// What is taken from the front of the path.
-    pub strip_prefix: Option<&'a str>,
+    /// Who asked, as far as it is believed.
+    pub origin: &'a Origin,
+    /// What becomes of the path; where it is rewritten, the new one is in `rewritten`.
+    pub path: &'a PathChange,
+    /// The new path, without the query.
+    pub rewritten: Option<String>,
+    /// Whether the server gets the client's `Host`.
+    pub preserve_host: bool,
+    /// The route's rules for the request.
+    pub request_fields: &'a Rendered,
+    /// The route's rules for the response.
+    pub response_fields: &'a Rendered,
     /// Bytes of body at most.
     pub body_size: Option<u64>,
     /// The least pace of the body.

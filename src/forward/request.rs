@@ -6,9 +6,11 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::{Asked, ForwardError};
-use crate::http::forwarded::{self, Forwarding};
+use crate::config::model::PathChange;
 use crate::http::hop_by_hop;
-use crate::upstream::http1::{Framing, SendBody};
+use crate::http::provenance::{self, Lines};
+use crate::net::ServerAddr;
+use crate::upstream::http1::{Framing, SendBody, write_request_head};
 use crate::websocket::handshake::{self, Key};
 
 /// A request, ready to be sent.
@@ -16,11 +18,37 @@ pub(super) struct Outbound {
     pub(super) method: Method,
     /// Path and query.
     pub(super) path: String,
+    /// The client's fields, without those of its connection. Not all: see [`Outbound::write_head`].
     pub(super) headers: HeaderMap,
+    /// What we say of the request's way.
+    lines: Lines,
+    host: Host,
     pub(super) framing: Framing,
     pub(super) send: SendBody,
     /// Of a WebSocket handshake.
     pub(super) key: Option<Key>,
+}
+
+/// What `Host` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    /// What the client asked for; it is in `headers`.
+    Asked,
+    /// The server's own authority, which is known when the server is.
+    Server,
+}
+
+impl Outbound {
+    /// Writes the whole head for `server`, as HTTP/1.1.
+    pub(super) fn write_head(&self, server: &ServerAddr, out: &mut Vec<u8>) {
+        let lines = self.lines.as_bytes();
+        if self.host == Host::Asked {
+            return write_request_head(out, &self.method, &self.path, &self.headers, lines);
+        }
+        let mut with_host = format!("host: {}\r\n", server.host_field()).into_bytes();
+        with_host.extend_from_slice(lines);
+        write_request_head(out, &self.method, &self.path, &self.headers, &with_host);
+    }
 }
 
 /// Makes a request for the server from the client's.
@@ -48,13 +76,15 @@ pub(super) fn prepare(
     if parts.version == Version::HTTP_2 {
         join_cookies(&mut headers);
     }
-    identify(&mut headers, parts.version, asked);
-    let path = target(&parts.uri, asked.strip_prefix);
+    let (lines, host) = identify(&mut headers, parts.version, asked);
+    let path = target(&parts.uri, asked);
     Ok((
         Outbound {
             method: parts.method,
             path,
             headers,
+            lines,
+            host,
             framing,
             send,
             key,
@@ -132,29 +162,44 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Who asks, and by which way.
-fn identify(headers: &mut HeaderMap, version: Version, asked: &Asked<'_>) {
-    let downstream = asked.downstream;
-    if let Ok(host) = HeaderValue::from_str(asked.host.authority()) {
-        headers.insert(header::HOST, host);
+/// Who asks, and by which way; then the route's own rules, which may change that too.
+fn identify(headers: &mut HeaderMap, version: Version, asked: &Asked<'_>) -> (Lines, Host) {
+    provenance::remove_claims(headers);
+    let authority = asked.host.authority();
+    let host = if asked.preserve_host {
+        let same = |value: &HeaderValue| value.as_bytes() == authority.as_bytes();
+        if !headers.get(header::HOST).is_some_and(same)
+            && let Ok(host) = HeaderValue::from_str(authority)
+        {
+            headers.insert(header::HOST, host);
+        }
+        Host::Asked
+    } else {
+        headers.remove(header::HOST);
+        Host::Server
+    };
+    let mut lines = Lines::of(asked.origin, version, authority, asked.id.as_str());
+    if !asked.request_fields.is_empty() {
+        lines.move_into(headers);
+        asked.request_fields.apply(headers);
     }
-    forwarded::apply(
-        headers,
-        &Forwarding {
-            client: downstream.client.0.ip(),
-            proto: downstream.scheme,
-            host: Some(asked.host.authority()),
-            port: downstream.port,
+    (lines, host)
+}
+
+/// The target for the server: the path as the route changes it, and the query as it came.
+fn target(uri: &Uri, asked: &Asked<'_>) -> String {
+    match (asked.path, &asked.rewritten) {
+        (PathChange::Strip(prefix), _) => stripped(uri, Some(prefix)),
+        (PathChange::Rewrite(_), Some(path)) => match uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.clone(),
         },
-    );
-    forwarded::via(headers, version);
-    if let Ok(id) = HeaderValue::from_str(asked.id.as_str()) {
-        headers.insert("x-request-id", id);
+        (PathChange::Keep | PathChange::Rewrite(_), _) => stripped(uri, None),
     }
 }
 
 /// The origin form (RFC 9112 §3.2.1) of `uri`, without `prefix` where that stands at a segment's border.
-fn target(uri: &Uri, prefix: Option<&str>) -> String {
+fn stripped(uri: &Uri, prefix: Option<&str>) -> String {
     let whole = uri.path_and_query().map_or("/", |target| target.as_str());
     let rest = prefix
         .map(|prefix| prefix.trim_end_matches('/'))
@@ -186,7 +231,7 @@ mod tests {
             ("*", None, "*"),
         ];
         for (uri, prefix, expected) in cases {
-            assert_eq!(target(&uri.parse().unwrap(), prefix), expected, "{uri}");
+            assert_eq!(stripped(&uri.parse().unwrap(), prefix), expected, "{uri}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, Version};
 use hyper::body::Incoming;
 
@@ -11,11 +11,14 @@ use super::request_body::RequestBody;
 use super::{Asked, head_bytes};
 use crate::http::body::Body;
 use crate::http::hop_by_hop;
+use crate::http::provenance;
 use crate::observe::access::{Kind, RequestRecord, StreamRecord};
 use crate::stream::event_stream::{self, Recode};
 use crate::stream::{AfterFall, Answer, HandOver, Lifetime, takes_chunks};
 use crate::upstream::Lease;
 use crate::upstream::http1::{Framing, Reply, ResponseHead};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers with what the server says: by hand-over when it is a long stream that can leave hyper, else by a body.
 pub(super) fn answer(
@@ -33,6 +36,7 @@ pub(super) fn answer(
     if ending == Ending::EventStream {
         keep_unbuffered(&mut head.headers);
     }
+    complete(&mut head, asked);
     if ending == Ending::Body {
         let life = Lifetime::new(asked.timeouts.idle, None);
         return body(
@@ -67,6 +71,17 @@ pub(super) fn answer(
             )
         }
     }
+}
+
+/// Puts into a response's head what every client is told, and what the route says. For streams and switched protocols too.
+pub(super) fn complete(head: &mut ResponseHead, asked: &Asked<'_>) {
+    provenance::via(&mut head.headers, head.version);
+    if let Entry::Vacant(vacant) = head.headers.entry(X_REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(asked.id.as_str())
+    {
+        vacant.insert(id);
+    }
+    asked.response_fields.apply(&mut head.headers);
 }
 
 fn body(head: ResponseHead, body: ReplyBody) -> Answer {

@@ -5,6 +5,7 @@ use hyper::body::Incoming;
 
 use super::request::Outbound;
 use super::request_body::RequestBody;
+use super::response::complete;
 use super::{Asked, ForwardError, head_bytes};
 use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, StreamRecord};
@@ -40,6 +41,7 @@ pub(super) fn accept(
         .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     head.headers
         .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    complete(&mut head, asked);
 
     let socket = reply.into_socket();
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);

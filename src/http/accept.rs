@@ -6,10 +6,12 @@ use http::HeaderValue;
 
 /// The form of an error response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
+    /// Plain text.
     Text,
     /// `application/problem+json` (RFC 9457), also for those who ask for `application/json`.
     Json,
+    /// A page.
     Html,
 }
 
@@ -26,23 +28,53 @@ struct Rank {
 /// The form with the greatest weight. Among equals: what is named before what a wildcard covers; of the named ones
 /// JSON, for programs that also list `text/plain` as a last resort; under a wildcard plain text.
 pub(super) fn form(accept: Option<&HeaderValue>) -> Form {
-    let Some(accept) = accept.and_then(|value| value.to_str().ok()) else {
-        return Form::Text;
-    };
-    let ranked = |form| Some((rank(form, accept)?, form));
-    let best = [Form::Text, Form::Json, Form::Html]
-        .into_iter()
-        .filter_map(ranked);
-    best.max_by_key(|(rank, _)| *rank)
-        .map_or(Form::Text, |(_, form)| form)
+    form_of(&[Form::Text, Form::Json, Form::Html], accept).unwrap_or(Form::Text)
+}
+
+/// The same among some of the forms, of which a wildcard takes the first. `None`: there is no `Accept`, or it takes none.
+pub(super) fn form_of(forms: &[Form], accept: Option<&HeaderValue>) -> Option<Form> {
+    let accept = accept.and_then(|value| value.to_str().ok())?;
+    let mut best: Option<(Rank, Form)> = None;
+    for form in forms {
+        let Some(rank) = rank(*form, accept) else {
+            continue;
+        };
+        if best.is_none_or(|(known, _)| known < rank) {
+            best = Some((rank, *form));
+        }
+    }
+    best.map(|(_, form)| form)
+}
+
+impl Form {
+    /// The form of a file by the end of its name: `html` or `htm`, `json`, `txt`.
+    #[must_use]
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "html" | "htm" => Some(Self::Html),
+            "json" => Some(Self::Json),
+            "txt" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    /// Its `Content-Type`.
+    #[must_use]
+    pub fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Json => "application/problem+json",
+            Self::Html => "text/html; charset=utf-8",
+        })
+    }
 }
 
 /// `None`: not accepted. The most precise range decides, not the heaviest (RFC 9110 §12.5.1).
 fn rank(form: Form, accept: &str) -> Option<Rank> {
-    let (types, named, covered): (&[&str], u8, u8) = match form {
-        Form::Text => (&["text/plain"], 0, 2),
-        Form::Json => (&["application/problem+json", "application/json"], 2, 1),
-        Form::Html => (&["text/html"], 1, 0),
+    let (types, named): (&[&str], u8) = match form {
+        Form::Text => (&["text/plain"], 0),
+        Form::Json => (&["application/problem+json", "application/json"], 2),
+        Form::Html => (&["text/html"], 1),
     };
     let (family, _) = types[0].split_once('/')?;
     let mut best: Option<Rank> = None;
@@ -55,7 +87,8 @@ fn rank(form: Form, accept: &str) -> Option<Rank> {
             None if types.iter().any(|known| known.eq_ignore_ascii_case(name)) => 2,
             _ => continue,
         };
-        let taste = if precision == 2 { named } else { covered };
+        // Of what a wildcard covers the first one is taken.
+        let taste = if precision == 2 { named } else { 0 };
         let found = Rank {
             weight: parts.find_map(weight).unwrap_or(1000),
             precision,

@@ -1,262 +1,316 @@
-//! What a proxy tells the next hop about a request: `X-Forwarded-*`, `Forwarded` (RFC 7239), `Via` (RFC 9110 §7.6.3).
+//! The `Forwarded` field (RFC 7239): what proxies say of the way that a request took.
 //!
-//! Owns these fields of a head. Invariant: after [`apply`] nothing a client wrote about addresses is left, since no
-//! client is trusted; a backend can believe what it finds. Runs for each request: static values where possible, one
-//! buffer for each other.
+//! Owns the grammar, and the addresses of `X-Forwarded-For` with it, since both write them alike. Knows nothing of who is
+//! believed. Invariant: a line is read whole or refused whole, so that an unclosed quote of a client cannot hide what a
+//! proxy wrote behind it.
 
-use std::fmt::Write;
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv6Addr};
 
-use bytes::{Bytes, BytesMut};
-use http::Version;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use thiserror::Error;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// One element: what one proxy says of the request that it got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// `for`: who sent the request to that proxy.
+    pub client: Option<Node>,
+    /// `host`: the `Host` field as it was received, unchecked.
+    pub host: Option<Cow<'a, str>>,
+    /// `proto`: the scheme, as it was written.
+    pub proto: Option<Cow<'a, str>>,
+}
 
-/// How a request reached us.
+/// The value of `for` (RFC 7239 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forwarding<'a> {
-    /// The other end of the connection.
-    pub client: IpAddr,
-    /// `http` or `https`.
-    pub proto: &'static str,
-    /// The authority as the client sent it; `None`: it sent none.
-    pub host: Option<&'a str>,
-    /// The port on which the request came in.
-    pub port: u16,
+pub enum Node {
+    /// An address, with its port if there is one.
+    Address(IpAddr, Option<u16>),
+    /// `unknown`, an obfuscated name such as `_hidden`, or what is no node at all.
+    Hidden,
 }
 
-/// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `Forwarded`, and removes all else of the kind.
-pub fn apply(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
-    remove_claims(headers);
-    // On a socket for both families an IPv4 client has an address such as `::ffff:192.0.2.1`.
-    let client = forwarding.client.to_canonical();
-    let host = forwarding.host.filter(|host| !host.is_empty());
+/// The line breaks the grammar of RFC 7239 §4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the Forwarded field is malformed")]
+pub struct Malformed;
 
-    let mut text = BytesMut::with_capacity(128);
-    let address = piece(&mut text, |text| write!(text, "{client}"));
-    set(headers, X_FORWARDED_FOR, address);
-    let element = piece(&mut text, |text| {
-        write_element(text, client, host, forwarding.proto)
-    });
-    set(headers, header::FORWARDED, element);
-    let sent = host.map(|host| piece(&mut text, |text| text.write_str(host)));
-    set(headers, X_FORWARDED_HOST, sent.flatten());
-    set(
-        headers,
-        X_FORWARDED_PROTO,
-        Some(HeaderValue::from_static(forwarding.proto)),
-    );
-    set(
-        headers,
-        X_FORWARDED_PORT,
-        Some(HeaderValue::from(forwarding.port)),
-    );
-}
-
-/// Appends this proxy to `Via`, with the version in which the message was received.
-pub fn via(headers: &mut HeaderMap, version: Version) {
-    let value = match version {
-        Version::HTTP_09 | Version::HTTP_10 => "1.0 streamgate",
-        Version::HTTP_2 => "2.0 streamgate",
-        Version::HTTP_3 => "3.0 streamgate",
-        _ => "1.1 streamgate",
-    };
-    headers.append(header::VIA, HeaderValue::from_static(value));
-}
-
-/// Removes what a client may claim about itself in fields that [`apply`] does not set. Names with an underscore go
-/// too: a CGI or WSGI backend cannot tell `X_Forwarded_For` from `X-Forwarded-For`.
-fn remove_claims(headers: &mut HeaderMap) {
-    let is_set = |name: &HeaderName| {
-        [
-            X_FORWARDED_FOR,
-            X_FORWARDED_PROTO,
-            X_FORWARDED_HOST,
-            X_FORWARDED_PORT,
-        ]
-        .contains(name)
-    };
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_claim(name.as_str()) && !is_set(name))
-        .cloned()
-        .collect();
-    for name in claims {
-        headers.remove(name);
+/// Reads one line of the field: its elements, the first proxy's first. Empty members of the list are skipped.
+///
+/// # Errors
+/// [`Malformed`], wherever the fault is: nothing of the line can be relied on then.
+pub fn elements(line: &str) -> Result<Vec<Element<'_>>, Malformed> {
+    let mut scanner = Scanner { rest: line };
+    let mut elements = Vec::new();
+    loop {
+        let (element, is_empty) = scanner.element()?;
+        if !is_empty {
+            elements.push(element);
+        }
+        if scanner.rest.is_empty() {
+            return Ok(elements);
+        }
+        scanner.expect(',')?;
     }
 }
 
-fn is_claim(name: &str) -> bool {
-    // Most names end here.
-    if !name.starts_with('x') {
-        return false;
+/// An address as `X-Forwarded-For` and `for` write it: `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`; without brackets an
+/// IPv6 address has no port. An IPv4 address in IPv6 clothes is an IPv4 address.
+#[must_use]
+pub fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some((address.to_canonical(), None));
     }
-    let reads_as = |prefix: &str| {
-        let same = |(found, wanted): (u8, u8)| found == wanted || (found == b'_' && wanted == b'-');
-        name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
+    let (address, port) = match text.strip_prefix('[') {
+        Some(inner) => {
+            let (address, after) = inner.split_once(']')?;
+            let address = IpAddr::V6(address.parse::<Ipv6Addr>().ok()?);
+            match after {
+                "" => return Some((address.to_canonical(), None)),
+                _ => (address, after.strip_prefix(':')?),
+            }
+        }
+        None => {
+            let (address, port) = text.split_once(':')?;
+            (IpAddr::V4(address.parse().ok()?), port)
+        }
     };
-    reads_as("x-forwarded") || (name.len() == "x-real-ip".len() && reads_as("x-real-ip"))
+    let digits = (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    let port = Some(port).filter(|_port| digits)?.parse().ok()?;
+    Some((address.to_canonical(), Some(port)))
 }
 
-/// Writes one value into the shared buffer and takes it out. `None`: it is no field value.
-fn piece(
-    text: &mut BytesMut,
-    write: impl FnOnce(&mut BytesMut) -> std::fmt::Result,
-) -> Option<HeaderValue> {
-    let written = write(text);
-    let value: Bytes = text.split().freeze();
-    written.ok()?;
-    HeaderValue::from_maybe_shared(value).ok()
-}
-
-/// One element of `Forwarded` (RFC 7239 §4). An IPv6 address is bracketed and quoted (§6), and so is a host with a
-/// port, since a colon is not part of a token. A host holds no quotes: it passed `http::host`.
-fn write_element(
-    text: &mut BytesMut,
-    client: IpAddr,
-    host: Option<&str>,
-    proto: &str,
-) -> std::fmt::Result {
-    match client {
-        IpAddr::V4(address) => write!(text, "for={address}")?,
-        IpAddr::V6(address) => write!(text, "for=\"[{address}]\"")?,
+impl Node {
+    fn parse(text: &str) -> Self {
+        if let Some((address, port)) = address(text) {
+            return Self::Address(address, port);
+        }
+        // The port may be obfuscated while the address is not (RFC 7239 §6.3).
+        let hidden_port = text.rsplit_once(':').filter(|(_, port)| {
+            port.strip_prefix('_')
+                .is_some_and(|name| !name.is_empty() && name.bytes().all(is_obfuscated))
+        });
+        match hidden_port.and_then(|(node, _port)| address(node)) {
+            Some((address, None)) => Self::Address(address, None),
+            _ => Self::Hidden,
+        }
     }
-    match host {
-        Some(host) if host.contains(['"', '\\']) => {}
-        Some(host) if host.contains([':', '[']) => write!(text, ";host=\"{host}\"")?,
-        Some(host) => write!(text, ";host={host}")?,
-        None => {}
-    }
-    write!(text, ";proto={proto}")
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => headers.insert(name, value),
-        None => headers.remove(name),
-    };
+struct Scanner<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Scanner<'a> {
+    /// One element, and whether there was nothing in it.
+    fn element(&mut self) -> Result<(Element<'a>, bool), Malformed> {
+        let mut element = Element::default();
+        let mut seen: Vec<&str> = Vec::new();
+        loop {
+            self.skip_space();
+            if !self.rest.is_empty() && !self.rest.starts_with([',', ';']) {
+                let name = self.token()?;
+                self.expect('=')?;
+                let value = self.value()?;
+                // RFC 7239 §4: no parameter twice in one element.
+                if seen.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                    return Err(Malformed);
+                }
+                seen.push(name);
+                if name.eq_ignore_ascii_case("for") {
+                    element.client = Some(Node::parse(&value));
+                } else if name.eq_ignore_ascii_case("host") {
+                    element.host = Some(value);
+                } else if name.eq_ignore_ascii_case("proto") {
+                    element.proto = Some(value);
+                }
+                self.skip_space();
+            }
+            match self.rest.strip_prefix(';') {
+                Some(rest) => self.rest = rest,
+                None => return Ok((element, seen.is_empty())),
+            }
+        }
+    }
+
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\t']);
+    }
+
+    fn expect(&mut self, character: char) -> Result<(), Malformed> {
+        self.rest = self.rest.strip_prefix(character).ok_or(Malformed)?;
+        Ok(())
+    }
+
+    fn token(&mut self) -> Result<&'a str, Malformed> {
+        let end = self
+            .rest
+            .bytes()
+            .position(|b| !is_token(b))
+            .unwrap_or(self.rest.len());
+        let (token, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        if token.is_empty() {
+            return Err(Malformed);
+        }
+        Ok(token)
+    }
+
+    /// A token, or a quoted string without its quotes and escapes (RFC 9110 §5.6.4).
+    fn value(&mut self) -> Result<Cow<'a, str>, Malformed> {
+        let Some(quoted) = self.rest.strip_prefix('"') else {
+            return self.token().map(Cow::Borrowed);
+        };
+        let mut text = String::new();
+        let mut characters = quoted.char_indices();
+        while let Some((at, character)) = characters.next() {
+            match character {
+                '"' => {
+                    self.rest = &quoted[at + 1..];
+                    return Ok(Cow::Owned(text));
+                }
+                '\\' => text.push(characters.next().ok_or(Malformed)?.1),
+                _ => text.push(character),
+            }
+        }
+        Err(Malformed)
+    }
+}
+
+/// RFC 9110 §5.6.2
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_obfuscated(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Version};
+    use proptest::prelude::*;
 
-    use super::{Forwarding, apply, via};
+    use super::{Malformed, Node, address, elements};
 
-    fn applied(headers: &mut HeaderMap, client: &str, host: Option<&str>) -> Vec<Option<String>> {
-        let client = client.parse().unwrap();
-        apply(
-            headers,
-            &Forwarding {
-                client,
-                proto: "https",
-                host,
-                port: 443,
-            },
-        );
-        [
-            "x-forwarded-for",
-            "x-forwarded-proto",
-            "x-forwarded-host",
-            "x-forwarded-port",
-            "forwarded",
-        ]
-        .map(|name| {
-            assert!(headers.get_all(name).iter().count() <= 1, "{name}");
-            headers
-                .get(name)
-                .map(|value| value.to_str().unwrap().to_owned())
+    fn read(line: &str) -> Vec<(Option<Node>, Option<String>, Option<String>)> {
+        let all = elements(line).unwrap().into_iter();
+        all.map(|element| {
+            (
+                element.client,
+                element.host.map(Into::into),
+                element.proto.map(Into::into),
+            )
         })
-        .to_vec()
+        .collect()
+    }
+
+    fn at(text: &str, port: Option<u16>) -> Option<Node> {
+        Some(Node::Address(text.parse().unwrap(), port))
     }
 
     #[test]
-    fn fields_say_who_asked_for_what() {
-        for (client, host, address, element) in [
+    fn nodes_are_addresses_or_hidden() {
+        for (node, expected) in [
+            ("192.0.2.43", at("192.0.2.43", None)),
+            ("\"192.0.2.43:47011\"", at("192.0.2.43", Some(47011))),
+            ("\"[2001:db8:cafe::17]\"", at("2001:db8:cafe::17", None)),
             (
-                "192.0.2.1",
-                "a.org",
-                "192.0.2.1",
-                "for=192.0.2.1;host=a.org;proto=https",
+                "\"[2001:db8:cafe::17]:4711\"",
+                at("2001:db8:cafe::17", Some(4711)),
             ),
-            (
-                "::ffff:192.0.2.1",
-                "a.org",
-                "192.0.2.1",
-                "for=192.0.2.1;host=a.org;proto=https",
-            ),
-            (
-                "2001:db8::1",
-                "a.org:8443",
-                "2001:db8::1",
-                "for=\"[2001:db8::1]\";host=\"a.org:8443\";proto=https",
-            ),
-            (
-                "192.0.2.1",
-                "[::1]",
-                "192.0.2.1",
-                "for=192.0.2.1;host=\"[::1]\";proto=https",
-            ),
+            ("\"[::ffff:192.0.2.1]\"", at("192.0.2.1", None)),
+            ("\"192.0.2.43:_port\"", at("192.0.2.43", None)),
+            ("\"\\192.0.2.43\"", at("192.0.2.43", None)),
+            ("unknown", Some(Node::Hidden)),
+            ("\"unknown:80\"", Some(Node::Hidden)),
+            ("_gazonk", Some(Node::Hidden)),
+            ("\"192.0.2.43:\"", Some(Node::Hidden)),
+            ("\"192.0.2.43:99999\"", Some(Node::Hidden)),
+            ("\"[2001:db8::1\"", Some(Node::Hidden)),
+            ("\"\"", Some(Node::Hidden)),
         ] {
-            let found = applied(&mut HeaderMap::new(), client, Some(host));
-            let expected =
-                [address, "https", host, "443", element].map(|text| Some(text.to_owned()));
-            assert_eq!(found, expected);
+            let found = read(&format!("for={node}"));
+            assert_eq!(found, [(expected, None, None)], "{node}");
         }
     }
 
     #[test]
-    fn claims_of_a_client_do_not_survive() {
-        let mut headers = HeaderMap::new();
-        for name in [
-            "x-forwarded-for",
-            "x-forwarded-for",
-            "x-forwarded-host",
-            "x-forwarded-prefix",
-            "x-forwarded-server",
-            "x_forwarded_for",
-            "x-forwarded_proto",
-            "x-real-ip",
-            "x_real_ip",
-            "forwarded",
-            "x-forward-thinking",
-            "x-real-ip-range",
-        ] {
-            headers.append(name, "evil".parse().unwrap());
-        }
-        let found = applied(&mut headers, "192.0.2.1", None);
-        assert_eq!(found[0].as_deref(), Some("192.0.2.1"));
-        assert_eq!(found[2], None);
-        assert_eq!(found[4].as_deref(), Some("for=192.0.2.1;proto=https"));
-        let mut left: Vec<_> = headers
-            .iter()
-            .filter(|(_, value)| *value == "evil")
-            .map(|(name, _)| name.as_str())
-            .collect();
-        left.sort_unstable();
-        assert_eq!(left, ["x-forward-thinking", "x-real-ip-range"]);
-    }
-
-    #[test]
-    fn via_names_the_version_and_keeps_earlier_hops() {
-        let mut headers = HeaderMap::new();
-        headers.append("via", "1.0 fred".parse().unwrap());
-        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
-            via(&mut headers, version);
-        }
-        let hops: Vec<_> = headers.get_all("via").iter().collect();
+    fn elements_and_parameters_are_told_apart() {
+        let found = read(
+            "For=192.0.2.1;PROTO=https;by=_us;host=\"a.org:8443\" , ,for=_x; proto=http,secret=\"a,b;c\\\"\"",
+        );
         assert_eq!(
-            hops,
+            found,
             [
-                "1.0 fred",
-                "1.0 streamgate",
-                "1.1 streamgate",
-                "2.0 streamgate"
+                (
+                    at("192.0.2.1", None),
+                    Some("a.org:8443".into()),
+                    Some("https".into())
+                ),
+                (Some(Node::Hidden), None, Some("http".into())),
+                (None, None, None),
             ]
         );
+        assert_eq!(read(""), []);
+        assert_eq!(read(";"), []);
+    }
+
+    #[test]
+    fn what_breaks_the_grammar_is_refused_whole() {
+        for line in [
+            "for",
+            "for=",
+            "=a",
+            "for=\"",
+            "for=\"\\",
+            "for=[::1]",
+            "for=192.0.2.1:80",
+            "for = a",
+            "for=a b",
+            "for=a;for=b",
+            "for=a;FOR=b",
+            // What a client left open swallows what the proxy appended.
+            "for=1.1.1.1;x=\", for=192.0.2.1",
+            "for=1.1.1.1;x=\", for=\"[2001:db8::1]\"",
+        ] {
+            assert_eq!(elements(line), Err(Malformed), "{line}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_port_only_where_it_is_clear() {
+        for (text, expected) in [
+            ("192.0.2.1", Some(("192.0.2.1", None))),
+            ("192.0.2.1:8080", Some(("192.0.2.1", Some(8080)))),
+            ("2001:db8::1", Some(("2001:db8::1", None))),
+            ("[2001:db8::1]", Some(("2001:db8::1", None))),
+            ("[2001:db8::1]:443", Some(("2001:db8::1", Some(443)))),
+            ("::ffff:192.0.2.1", Some(("192.0.2.1", None))),
+            ("192.0.2.1:+1", None),
+            ("192.0.2.1:", None),
+            ("[192.0.2.1]", None),
+            ("[::1]x", None),
+            ("localhost", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(ip, port)| (ip.parse().unwrap(), port));
+            assert_eq!(address(text), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics(line in "[a-c=;,\" \\\\\\[\\]:.0-9\\PC]{0,40}") {
+            let _ = elements(&line);
+            let _ = address(&line);
+        }
+
+        #[test]
+        fn a_quoted_value_comes_back(value in "[\\PC]{0,20}") {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let line = format!("host=\"{quoted}\";proto=https");
+            let found = elements(&line).unwrap();
+            prop_assert_eq!(found[0].host.as_deref(), Some(&*value));
+            prop_assert_eq!(found[0].proto.as_deref(), Some("https"));
+        }
     }
 }

@@ -102,7 +102,11 @@ impl RequestHost {
         self.port
     }
 
-    fn parse(text: &str) -> Result<Self, HostError> {
+    /// Reads `name`, `name:port` or `[address]:port`, wherever it was written.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn parse(text: &str) -> Result<Self, HostError> {
         if text.is_empty() {
             return Err(HostError::Missing);
         }

@@ -5,14 +5,16 @@
 //! - [`inbound`]: where each request of a connection begins and ends, and which are refused
 //! - [`framing`]: requests that two parsers could read in two ways
 //! - [`host`]: for whom the request is
-//! - [`hop_by_hop`], [`forwarded`]: what is taken from a head and put into it on the way
+//! - [`forwarded`], [`origin`]: who asked, as far as who tells it is believed
+//! - [`hop_by_hop`], [`provenance`]: what is taken from a head and put into it on the way
 //! - [`body`]: what a response to a client carries
 //! - [`chunked`], [`trailers`]: the chunked coding and what may stand behind a body
-//! - [`problem`]: streamgate's own error responses
+//! - [`problem`], [`error_page`]: streamgate's own error responses
 
-mod accept;
+pub mod accept;
 pub mod body;
 pub mod chunked;
+pub mod error_page;
 pub mod forwarded;
 pub mod framing;
 mod gateway_fault;
@@ -20,5 +22,7 @@ pub mod hop_by_hop;
 pub mod host;
 pub mod inbound;
 pub(crate) mod list;
+pub mod origin;
 pub mod problem;
+pub mod provenance;
 pub mod trailers;

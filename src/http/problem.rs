@@ -11,6 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use crate::http::accept::{Form, form};
+use crate::http::error_page::ErrorPages;
 
 pub use crate::http::gateway_fault::GatewayFault;
 
@@ -114,15 +115,34 @@ impl Problem {
     /// a small HTML page. Its length is the body's; `HEAD` is the server's business.
     #[must_use]
     pub fn response(&self, accept: Option<&HeaderValue>) -> Response<Bytes> {
-        let (content_type, body) = match form(accept) {
-            Form::Text => ("text/plain; charset=utf-8", self.text()),
-            Form::Json => ("application/problem+json", self.json()),
-            Form::Html => ("text/html; charset=utf-8", self.html()),
+        let form = form(accept);
+        let body = match form {
+            Form::Text => self.text(),
+            Form::Json => self.json(),
+            Form::Html => self.html(),
         };
-        let mut response = Response::new(Bytes::from(body));
+        self.around(form, Bytes::from(body))
+    }
+
+    /// The same with the operator's own page in place of the body, where `pages` has one.
+    #[must_use]
+    pub fn response_from(
+        &self,
+        pages: &ErrorPages,
+        accept: Option<&HeaderValue>,
+    ) -> Response<Bytes> {
+        match pages.find(self.status(), accept) {
+            Some(page) => self.around(page.form, page.body.clone()),
+            None => self.response(accept),
+        }
+    }
+
+    /// The response with this body.
+    fn around(&self, form: Form, body: Bytes) -> Response<Bytes> {
+        let mut response = Response::new(body);
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CONTENT_TYPE, form.content_type());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,

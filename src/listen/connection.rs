@@ -227,9 +227,9 @@ impl HyperService<Request<Incoming>> for Connection {
             } = &*facts;
             let mut response = match listener.protocol {
                 _ if over_http2 && facts.is_too_large(&request) => {
-                    problem(&Problem::HeaderTooLarge, &request)
+                    problem(listener, &Problem::HeaderTooLarge, &request)
                 }
-                ListenerProtocol::RedirectToHttps => redirect(&request, listener.https_port),
+                ListenerProtocol::RedirectToHttps => redirect(listener, &request),
                 ListenerProtocol::Tls | ListenerProtocol::Clear => {
                     listener.service.serve(downstream, request).await
                 }
@@ -248,13 +248,15 @@ impl HyperService<Request<Incoming>> for Connection {
     }
 }
 
-fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body> {
-    respond::redirect_to_https(request, port).unwrap_or_else(|fault| problem(&fault, request))
+fn redirect(listener: &Listener, request: &Request<Incoming>) -> Response<Body> {
+    respond::redirect_to_https(request, listener.https_port)
+        .unwrap_or_else(|fault| problem(listener, &fault, request))
 }
 
-fn problem(problem: &Problem, request: &Request<Incoming>) -> Response<Body> {
+fn problem(listener: &Listener, problem: &Problem, request: &Request<Incoming>) -> Response<Body> {
+    let pages = &listener.service.snapshot().config.errors;
     let accept = request.headers().get(header::ACCEPT);
-    problem.response(accept).map(Body::from)
+    problem.response_from(pages, accept).map(Body::from)
 }
 
 /// A response's body, which keeps its connection busy until it has ended.

@@ -77,9 +77,19 @@ impl End {
     }
 }
 
-/// A request's or a stream's name in the log and towards the backend: 32 hexadecimal digits.
+/// A request's or a stream's name in the log and towards the backend: 32 hexadecimal digits, or what a believed proxy
+/// called it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId([u8; 32]);
+pub struct RequestId(Name);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Ours([u8; 32]),
+    Theirs(Arc<str>),
+}
+
+/// The longest name that is taken from a proxy.
+const MAX_NAME: usize = 128;
 
 impl RequestId {
     /// A new, random id.
@@ -92,13 +102,26 @@ impl RequestId {
             *digit = DIGITS[(bits & 15) as usize];
             bits >>= 4;
         }
-        Self(id)
+        Self(Name::Ours(id))
     }
 
-    /// The digits.
+    /// The name that a proxy has given, if it is fit for a log: 1 to 128 visible ASCII characters.
+    #[must_use]
+    pub fn told(name: &[u8]) -> Option<Self> {
+        let fits = (1..=MAX_NAME).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic);
+        let name = std::str::from_utf8(name).ok().filter(|_name| fits)?;
+        Some(Self(Name::Theirs(name.into())))
+    }
+
+    /// The name: visible ASCII.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+        match &self.0 {
+            Name::Ours(digits) => {
+                std::str::from_utf8(digits).expect("hexadecimal digits are ASCII")
+            }
+            Name::Theirs(name) => name,
+        }
     }
 }
 

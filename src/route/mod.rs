@@ -8,6 +8,7 @@
 mod captures;
 pub mod host;
 pub mod path;
+pub mod plain_path;
 pub mod template;
 mod tree;
 
@@ -109,7 +110,7 @@ impl<T> Router<T> {
     }
 
     /// Looks a request up. `host` is lower case, without port and trailing dot; `path` is still percent-encoded,
-    /// without its query, and has passed [`path::check`].
+    /// without its query, and has passed [`plain_path::check`].
     ///
     /// Allocates only for captures, and for the methods of [`Found::MethodNotAllowed`].
     #[must_use]

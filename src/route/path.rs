@@ -1,8 +1,8 @@
-//! The `path` of a route, and which request paths are safe to compare at all.
+//! The `path` of a route.
 //!
-//! Owns the pattern's syntax and [`check`]; which of several patterns wins is the router's. Invariants: a pattern
+//! Owns the pattern's syntax; which of several patterns wins is the router's. Invariants: a pattern
 //! holds its literal segments percent-decoded, so `/a%62` and `/ab` are one pattern; it has no dot segments, and
-//! neither has any request path that passed [`check`], so what is matched here is what a backend will resolve.
+//! neither has any request path that passed [`plain_path::check`], so what is matched here is what a backend will resolve.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
+
+use crate::route::plain_path::{self, EncodedSlashes, UnsafePath};
 
 /// A pattern for a request's path.
 ///
@@ -80,7 +82,7 @@ pub enum PathPatternError {
         /// The name.
         name: String,
     },
-    /// A segment that no request path can have, since [`check`] refuses it.
+    /// A segment that no request path can have, since [`plain_path::check`] refuses it.
     #[error("`{segment}` never matches: {cause}")]
     NeverMatches {
         /// The segment.
@@ -91,23 +93,6 @@ pub enum PathPatternError {
     /// Control characters, or percent-encoded bytes that are not UTF-8.
     #[error("a path cannot hold control characters or percent-encoded bytes that are not UTF-8")]
     NotText,
-}
-
-/// Why a request's path is refused before it is routed: a backend could read it as another path than we do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum UnsafePath {
-    /// `.` or `..` as a segment, also percent-encoded, before a `;`, or between backslashes.
-    #[error("the path has dot segments")]
-    DotSegment,
-    /// `%2F`
-    #[error("the path has an encoded slash")]
-    EncodedSlash,
-    /// `%00`
-    #[error("the path has an encoded NUL")]
-    EncodedNul,
-    /// `%` without two hexadecimal digits behind it.
-    #[error("the path has a broken percent-encoding")]
-    BrokenEncoding,
 }
 
 impl PathPattern {
@@ -159,6 +144,25 @@ impl PathPattern {
         &self.names
     }
 
+    /// Whether it ends with `*`, which templates call `{rest}`.
+    #[must_use]
+    pub fn has_rest(&self) -> bool {
+        self.end == End::Prefix
+    }
+
+    /// What stands for the `*` in a path that matches: as it came, percent-encoded, without the slash before it.
+    #[must_use]
+    pub fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        if self.end == End::Exact {
+            return None;
+        }
+        let mut rest = path.strip_prefix('/')?;
+        for _segment in &self.segments {
+            rest = rest.split_once('/')?.1;
+        }
+        Some(rest)
+    }
+
     pub(super) fn segments(&self) -> &[Segment] {
         &self.segments
     }
@@ -184,52 +188,6 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// Refuses a request's path (still percent-encoded, without its query) that streamgate and a backend could resolve
-/// differently (RFC 3986 §6.2.2.3 and §7.3). `//` is an empty segment and passes.
-///
-/// # Errors
-/// The first fault found. The answer is 400.
-pub fn check(path: &str) -> Result<(), UnsafePath> {
-    let bytes = path.as_bytes();
-    let mut rest = bytes;
-    while let Some(at) = memchr::memchr(b'%', rest) {
-        match rest.get(at + 1..at + 3) {
-            Some(b"00") => return Err(UnsafePath::EncodedNul),
-            Some([b'2', b'f' | b'F']) => return Err(UnsafePath::EncodedSlash),
-            Some([high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {}
-            _ => return Err(UnsafePath::BrokenEncoding),
-        }
-        rest = &rest[at + 3..];
-    }
-    if memchr::memchr3(b'.', b'%', b'\\', bytes).is_some() && has_dot_segment(path) {
-        return Err(UnsafePath::DotSegment);
-    }
-    Ok(())
-}
-
-/// Some servers take a backslash for a slash, and some cut a segment at `;`, so both count as a border here: a
-/// backend must not find a dot segment that we did not.
-fn has_dot_segment(path: &str) -> bool {
-    let mut state = Dots::Some(0);
-    for byte in percent_decode_str(path).chain([b'/']) {
-        state = match (state, byte) {
-            (Dots::Some(1 | 2), b'/' | b'\\' | b';') => return true,
-            (_, b'/' | b'\\') => Dots::Some(0),
-            (Dots::Some(count), b'.') if count < 2 => Dots::Some(count + 1),
-            _ => Dots::Text,
-        };
-    }
-    false
-}
-
-/// What a segment consists of so far.
-#[derive(Clone, Copy)]
-enum Dots {
-    /// This many dots and nothing else.
-    Some(u8),
-    Text,
-}
-
 fn parse_segment(written: &str) -> Result<Segment, PathPatternError> {
     if written.contains('*') {
         return Err(PathPatternError::Wildcard);
@@ -247,9 +205,11 @@ fn parse_segment(written: &str) -> Result<Segment, PathPatternError> {
             _ => Err(PathPatternError::PartOfSegment { segment: segment() }),
         };
     }
-    check(written).map_err(|cause| PathPatternError::NeverMatches {
-        segment: written.to_owned(),
-        cause,
+    plain_path::check(written, EncodedSlashes::Reject).map_err(|cause| {
+        PathPatternError::NeverMatches {
+            segment: written.to_owned(),
+            cause,
+        }
     })?;
     match decode_text(written) {
         Some(text) => Ok(Segment::Literal(text.into())),
@@ -279,7 +239,7 @@ pub(super) fn decode_value(segment: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PathPattern, UnsafePath, check};
+    use super::PathPattern;
 
     #[test]
     fn pattern_prints_as_written_and_knows_its_names() {
@@ -338,47 +298,17 @@ mod tests {
     }
 
     #[test]
-    fn request_paths_that_two_parsers_resolve_differently_are_refused() {
-        use UnsafePath::{BrokenEncoding, DotSegment, EncodedNul, EncodedSlash};
-        for (path, fault) in [
-            ("/..", DotSegment),
-            ("/.", DotSegment),
-            ("/a/../b", DotSegment),
-            ("/a/./b", DotSegment),
-            ("/a/%2e%2E/b", DotSegment),
-            ("/a/.%2e", DotSegment),
-            ("/a/..;x=1/b", DotSegment),
-            ("/a\\..\\b", DotSegment),
-            ("/a/..%5Cb", DotSegment),
-            ("/a%2fb", EncodedSlash),
-            ("/a%2Fb", EncodedSlash),
-            ("/a%00", EncodedNul),
-            ("/a%", BrokenEncoding),
-            ("/a%2", BrokenEncoding),
-            ("/a%g0", BrokenEncoding),
+    fn the_rest_is_what_came_for_the_star() {
+        for (pattern, path, rest) in [
+            ("/*", "/", Some("")),
+            ("/*", "/a%20b//c", Some("a%20b//c")),
+            ("/api/*", "/api/", Some("")),
+            ("/api/*", "/api/x/y%2Fz", Some("x/y%2Fz")),
+            ("/{a}/b/*", "/1/b/2/3", Some("2/3")),
+            ("/api", "/api", None),
         ] {
-            assert_eq!(check(path), Err(fault), "{path}");
-        }
-    }
-
-    #[test]
-    fn ordinary_request_paths_pass() {
-        for path in [
-            "/",
-            "//",
-            "/a//b",
-            "/...",
-            "/a/.hidden",
-            "/a/b..",
-            "/a..b",
-            "/%252e%252e/",
-            "/a%5Cb",
-            "/%E2%82%AC",
-            "/a;b=1",
-            "/a/...;x",
-            "*",
-        ] {
-            assert_eq!(check(path), Ok(()), "{path}");
+            let pattern = PathPattern::parse(pattern).unwrap();
+            assert_eq!(pattern.rest(path), rest, "{pattern} {path}");
         }
     }
 }

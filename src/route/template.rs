@@ -53,6 +53,20 @@ pub enum Escape {
     Json,
 }
 
+impl Escape {
+    /// Writes a value behind a text.
+    pub fn push(self, value: &str, text: &mut String) {
+        match self {
+            Self::Verbatim => text.push_str(value),
+            Self::PathSegment => text.extend(utf8_percent_encode(value, NOT_UNRESERVED)),
+            Self::Json => {
+                let quoted = serde_json::Value::from(value).to_string();
+                text.push_str(&quoted[1..quoted.len() - 1]);
+            }
+        }
+    }
+}
+
 /// Why a text is no template.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TemplateError {
@@ -148,13 +162,18 @@ impl Template {
             Purpose::Text => escape,
             Purpose::Key => Escape::PathSegment,
         };
+        self.render_with(|name, text| {
+            escape.push(captures.get(name).unwrap_or_default(), text);
+        })
+    }
+
+    /// The text with every name replaced by what `push` writes for it.
+    pub fn render_with(&self, mut push: impl FnMut(&str, &mut String)) -> String {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Name(name) => {
-                    push_value(captures.get(name).unwrap_or_default(), escape, &mut text);
-                }
+                Part::Name(name) => push(name, &mut text),
             }
         }
         text
@@ -185,17 +204,6 @@ fn is_nearly_a_name(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
-}
-
-fn push_value(value: &str, escape: Escape, text: &mut String) {
-    match escape {
-        Escape::Verbatim => text.push_str(value),
-        Escape::PathSegment => text.extend(utf8_percent_encode(value, NOT_UNRESERVED)),
-        Escape::Json => {
-            let quoted = serde_json::Value::from(value).to_string();
-            text.push_str(&quoted[1..quoted.len() - 1]);
-        }
-    }
 }
 
 #[cfg(test)]

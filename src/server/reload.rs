@@ -74,6 +74,7 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     setting("tls", before.tls == after.tls);
     setting("trust", before.trust == after.trust);
     setting("limits", before.limits == after.limits);
+    setting("errors", before.errors == after.errors);
     setting("log", before.log == after.log);
     named(
         &mut changes,

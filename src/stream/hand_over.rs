@@ -6,6 +6,7 @@
 //! connection's owner takes the socket out of hyper and lets the hand-over run on it, head and all. HTTP/2 streams
 //! have no slot: they stay with hyper and are answered by a body.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use http::{Response, Version};
 
 use crate::http::body::Body;
+use crate::http::origin::Origin;
 use crate::lifecycle::drain;
 use crate::net::ClientAddr;
 use crate::tls::ClientStream;
@@ -32,6 +34,22 @@ pub struct Downstream {
     pub slot: Option<Slot>,
     /// Held by all that outlives the request.
     pub guard: drain::Guard,
+}
+
+impl Downstream {
+    /// The same as a request's origin tells it: who asked may not be who is at the connection's other end.
+    #[must_use]
+    pub fn told_by(&self, origin: &Origin) -> Cow<'_, Self> {
+        if !origin.is_believed {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            client: ClientAddr(origin.client),
+            port: origin.port,
+            scheme: origin.proto,
+            ..self.clone()
+        })
+    }
 }
 
 /// What an action answers.

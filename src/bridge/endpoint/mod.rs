@@ -21,6 +21,7 @@ use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::net::ClientAddr;
 use crate::observe::access::RequestId;
+use crate::respond::fields::Rendered;
 use crate::route::Captures;
 use crate::stream::{Answer, Downstream, HandOver};
 
@@ -40,6 +41,8 @@ pub struct Asked<'a> {
     pub id: RequestId,
     /// Its route's name.
     pub route: Arc<str>,
+    /// The route's rules for a response that leaves hyper; to any other the caller applies them.
+    pub fields: &'a Rendered,
 }
 
 /// A subscription that is about to begin.
@@ -51,6 +54,7 @@ struct Plan {
     client: ClientAddr,
     id: RequestId,
     route: Arc<str>,
+    fields: Rendered,
 }
 
 /// Answers one request on a bridge's path.
@@ -113,6 +117,7 @@ fn subscribe<B>(
         client: downstream.client,
         id: asked.id.clone(),
         route: asked.route.clone(),
+        fields: asked.fields.clone(),
     };
     if downstream.slot.is_some() {
         return Ok(Answer::HandOver(HandOver::new(move |taken| {

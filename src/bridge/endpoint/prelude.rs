@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::bridge::Bridge;
 use crate::bridge::channel::Channel;
@@ -12,7 +13,9 @@ use crate::bridge::map::{self, Upstream};
 use crate::config::model;
 use crate::http::chunked;
 use crate::observe::access::RequestId;
+use crate::respond::fields::Rendered;
 use crate::sse::encode;
+use crate::upstream::http1::write_response_head;
 
 use super::gather::Framing;
 
@@ -38,24 +41,39 @@ pub(super) fn heartbeat(framing: Framing) -> Bytes {
     })
 }
 
-/// The head of an HTTP/1.1 response that ends with its connection (RFC 9112 §6.3, §9.6).
-pub(super) fn head(id: &RequestId, framing: Framing, out: &mut Vec<u8>) {
-    let mut field = |name: &str, value: &str| {
+/// The head of an HTTP/1.1 response that ends with its connection (RFC 9112 §6.3, §9.6), changed as `rules` say.
+pub(super) fn head(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut Vec<u8>) {
+    if !rules.is_empty() {
+        return head_by_rules(id, framing, rules, out);
+    }
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    each_field(id, framing, |name, value| {
         for part in [name, ": ", value, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
-    };
-    field(
-        "HTTP/1.1 200 OK\r\ndate",
-        &httpdate::fmt_http_date(SystemTime::now()),
-    );
+    });
+    out.extend_from_slice(b"\r\n");
+}
+
+fn head_by_rules(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut Vec<u8>) {
+    let mut headers = HeaderMap::new();
+    each_field(id, framing, |name, value| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.append(name, value);
+        }
+    });
+    rules.apply(&mut headers);
+    write_response_head(out, StatusCode::OK, &headers);
+}
+
+fn each_field(id: &RequestId, framing: Framing, mut field: impl FnMut(&'static str, &str)) {
+    field("date", &httpdate::fmt_http_date(SystemTime::now()));
     FIELDS.iter().for_each(|(name, value)| field(name, value));
     field("connection", "close");
     field("x-request-id", id.as_str());
     if framing == Framing::Chunked {
         field("transfer-encoding", "chunked");
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// How a subscription begins.
@@ -228,8 +246,8 @@ mod tests {
     fn a_head_names_its_framing() {
         let (mut chunked, mut plain) = (Vec::new(), Vec::new());
         let id = RequestId::random();
-        head(&id, Framing::Chunked, &mut chunked);
-        head(&id, Framing::Plain, &mut plain);
+        head(&id, Framing::Chunked, &Rendered::default(), &mut chunked);
+        head(&id, Framing::Plain, &Rendered::default(), &mut plain);
         let chunked = String::from_utf8(chunked).unwrap();
         assert!(chunked.starts_with("HTTP/1.1 200 OK\r\ndate: "));
         assert!(chunked.ends_with("\r\ntransfer-encoding: chunked\r\n\r\n"));

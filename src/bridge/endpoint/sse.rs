@@ -259,12 +259,13 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         client,
         id,
         route,
+        fields,
     } = plan;
     let config = bridge.config();
     let channel = subscription.channel();
     tune(&taken.stream);
     let mut head = Vec::with_capacity(512);
-    prelude::head(&id, framing, &mut head);
+    prelude::head(&id, framing, &fields, &mut head);
     let record = StreamRecord::open(id, Kind::Subscription, route, client, channel.name());
     let subscriber = Subscriber::new(taken.stream, framing, record);
     let shared = Rc::new(RefCell::new(subscriber));

@@ -3,9 +3,14 @@
 //! Each check tells its mistakes and goes on with a default, so that one run finds all of them; the [`Config`] that
 //! comes out is only used if nothing was told.
 
+mod action;
 mod balance;
 mod bridge;
+mod errors;
+mod fields;
+mod file;
 mod listen;
+mod names;
 mod route;
 mod secret;
 mod tls;
@@ -22,7 +27,9 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
-use crate::config::model::{BodyPace, Config, Http2Limits, Limits, Log, LogFormat, Process, Trust};
+use crate::config::model::{
+    BodyPace, Config, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat, Process, Trust,
+};
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
@@ -78,7 +85,9 @@ pub(crate) fn config(
     let listeners = listen::check(&root, tls.certificates.is_empty(), &mut context);
     let upstreams = named(&root.upstream, &mut context, upstream::check);
     let bridges = named(&root.bridge, &mut context, bridge::check);
-    let routes = route::check(&root, &bridges, &mut context);
+    let errors = errors::check(&root.errors, &mut context);
+    let limits = limits(&root.limits);
+    let routes = route::check(&root, &bridges, limits.body_size, &mut context);
     if context.diagnostics.is_empty() {
         // What is wrong may be what would use them.
         warn_of_unused(&root, &mut context);
@@ -88,10 +97,11 @@ pub(crate) fn config(
         listeners,
         tls,
         trust: trust(&root.trust),
-        limits: limits(&root.limits),
+        limits,
         upstreams,
         bridges,
         routes,
+        errors,
         log: log(&root.log),
         files: context.read,
         warnings: Diagnostics::default(),
@@ -127,6 +137,9 @@ fn server(table: &Field<server::Server>) -> Process {
         drain_timeout: table
             .get(|server| &server.drain_timeout)
             .map_or(seconds(30), |time| time.0),
+        encoded_slashes: table
+            .get(|server| &server.encoded_slashes)
+            .map_or(EncodedSlashes::Reject, |word| word.0),
     }
 }
 
@@ -137,6 +150,15 @@ fn trust(table: &Field<trust::Trust>) -> Trust {
             .flat_map(|list| &list.0)
             .map(|network| network.value.0)
             .collect(),
+        headers: table
+            .get(|trust| &trust.headers)
+            .map_or_else(Kinds::default, |list| {
+                let has = |kind| list.0.iter().any(|word| word.value.0 == kind);
+                Kinds {
+                    x_forwarded: has(trust::Kind::XForwarded),
+                    forwarded: has(trust::Kind::Forwarded),
+                }
+            }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::check::{Context, seconds};
+use crate::config::check::{Context, action, fields, seconds};
 use crate::config::diagnostic::Place;
 use crate::config::model::{Bridge, OnUnhealthy, Route, RouteAction, Timeouts};
 use crate::config::schema::Root;
@@ -18,16 +18,29 @@ use crate::config::spelling;
 use crate::route::{PathPattern, Router, Rule, Template};
 
 /// What a route matches if it does not say.
-const ANY_PATH: &str = "/*";
+pub(crate) const ANY_PATH: &str = "/*";
 
 type Bridges = BTreeMap<Arc<str>, Arc<Bridge>>;
 
-pub(crate) fn check(root: &Root, bridges: &Bridges, context: &mut Context<'_>) -> Vec<Route> {
+/// `body_size` is that of `[limits]`.
+pub(crate) fn check(
+    root: &Root,
+    bridges: &Bridges,
+    body_size: Option<u64>,
+    context: &mut Context<'_>,
+) -> Vec<Route> {
     let tables = root.route.value().map_or(&[][..], |tables| &tables.0);
     tell_conflicts(tables, context);
     tables
         .iter()
-        .filter_map(|table| check_one(table, root, bridges, context))
+        .filter_map(|table| {
+            let route = check_one(table, root, bridges, context)?;
+            let own = table.limits.get(|limits| &limits.body_size);
+            Some(Route {
+                body_size: own.map_or(body_size, |size| size.0),
+                ..route
+            })
+        })
         .collect()
 }
 
@@ -38,8 +51,15 @@ fn check_one(
     context: &mut Context<'_>,
 ) -> Option<Route> {
     let rule = rule(table, context);
-    let action = action(table, root, bridges, context);
-    let (rule, action) = (rule?, action?);
+    let path = rule.as_ref().map(|rule| &rule.path);
+    let action = action(table, path, root, bridges, context);
+    let rule = rule?;
+    let headers = table.headers.value();
+    let request = headers.and_then(|headers| headers.request.value());
+    let request_fields = fields::check(request, &rule.path, context);
+    let response = headers.and_then(|headers| headers.response.value());
+    let response_fields = fields::check(response, &rule.path, context);
+    let action = action?;
     let host = rule
         .host
         .as_ref()
@@ -53,6 +73,9 @@ fn check_one(
         action,
         timeouts: timeouts(&table.timeouts),
         on_unhealthy: table.on_unhealthy.map_or(OnUnhealthy::Keep, |word| word.0),
+        request_fields,
+        response_fields,
+        body_size: None,
     })
 }
 
@@ -123,43 +146,100 @@ fn tell_conflicts(tables: &[route::Route], context: &mut Context<'_>) {
 /// The one action; `None` if there is not exactly one, or it is wrong.
 fn action(
     table: &route::Route,
+    path: Option<&PathPattern>,
     root: &Root,
     bridges: &Bridges,
     context: &mut Context<'_>,
 ) -> Option<RouteAction> {
-    match (&table.upstream, &table.bridge) {
-        (Field::Absent, Field::Absent) if table.has_unknown_key() => None,
-        (Field::Absent, Field::Absent) => {
-            let finding = context
-                .diagnostics
-                .error(table.place(), "`[[route]]` has no action");
-            finding.hint("`upstream = \"NAME\"` or `bridge = \"NAME\"` says where requests go");
-            None
+    let kind = only_action(table, context)?;
+    if kind != Kind::Upstream {
+        tell_useless(table, kind, context);
+    }
+    match kind {
+        Kind::Upstream => {
+            let path = action::path_change(table, path, context);
+            let name = resolve(
+                table.upstream.located()?,
+                &root.upstream,
+                "upstream",
+                context,
+            )?;
+            Some(RouteAction::Upstream {
+                name,
+                path: path?,
+                preserve_host: table.preserve_host.value().copied().unwrap_or(true),
+            })
         }
-        (Field::Absent | Field::Broken, Field::Broken) | (Field::Broken, Field::Absent) => None,
-        (Field::Given { .. } | Field::Broken, Field::Given { key, .. }) => {
-            context.diagnostics.error(
-                *key,
-                "a route has one action: either `upstream` or `bridge`",
-            );
-            None
-        }
-        (Field::Given { value, .. }, Field::Absent | Field::Broken) => {
-            let strip_prefix = strip_prefix(table, context);
-            let name = resolve(value, &root.upstream, "upstream", context)?;
-            Some(RouteAction::Upstream { name, strip_prefix })
-        }
-        (Field::Absent, Field::Given { value, .. }) => {
-            tell_useless(table.strip_prefix.key(), "strip_prefix", context);
-            tell_useless(table.timeouts.key(), "timeouts", context);
-            tell_useless(table.on_unhealthy.key(), "on_unhealthy", context);
+        Kind::Bridge => {
+            let value = table.bridge.located()?;
             let name = resolve(value, &root.bridge, "bridge", context)?;
             if let Some(bridge) = bridges.get(&name) {
                 check_names(table, value.place, bridge, context);
             }
             Some(RouteAction::Bridge { name })
         }
+        Kind::Redirect => {
+            let redirect = action::redirect(table.redirect.located()?, path?, context);
+            Some(RouteAction::Redirect(redirect))
+        }
+        Kind::Respond => {
+            let fixed = action::respond(table.respond.located()?, context);
+            Some(RouteAction::Respond(fixed))
+        }
     }
+}
+
+/// What a route does, by the key that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Upstream,
+    Bridge,
+    Redirect,
+    Respond,
+}
+
+/// The only action that is there. One that is wrong counts for as much: it has been told.
+fn only_action(table: &route::Route, context: &mut Context<'_>) -> Option<Kind> {
+    let given = |absent: bool, key: Option<Place>, kind: Kind| (!absent).then_some((key, kind));
+    let all = [
+        given(
+            table.upstream.is_absent(),
+            table.upstream.key(),
+            Kind::Upstream,
+        ),
+        given(table.bridge.is_absent(), table.bridge.key(), Kind::Bridge),
+        given(
+            table.redirect.is_absent(),
+            table.redirect.key(),
+            Kind::Redirect,
+        ),
+        given(
+            table.respond.is_absent(),
+            table.respond.key(),
+            Kind::Respond,
+        ),
+    ];
+    let mut there = all.into_iter().flatten();
+    let Some((key, kind)) = there.next() else {
+        if !table.has_unknown_key() {
+            let finding = context
+                .diagnostics
+                .error(table.place(), "`[[route]]` has no action");
+            finding.hint(
+                "`upstream = \"NAME\"`, `bridge = \"NAME\"`, `redirect = …` or `respond = …` says what is done",
+            );
+        }
+        return None;
+    };
+    let mut several = false;
+    for (second, _kind) in there {
+        several = true;
+        if let Some(second) = second {
+            let message = "a route has one action: `upstream`, `bridge`, `redirect` or `respond`";
+            context.diagnostics.error(second, message);
+        }
+    }
+    (!several && key.is_some()).then_some(kind)
 }
 
 /// The name of a table that exists.
@@ -190,11 +270,29 @@ fn resolve<T>(
     None
 }
 
-fn tell_useless(key: Option<Place>, name: &str, context: &mut Context<'_>) {
-    if let Some(key) = key {
-        let message =
-            format!("`{name}` is for a route with an `upstream`: a bridge has no use for it");
-        context.diagnostics.error(key, message);
+/// Tells of the keys that only mean something towards an upstream.
+fn tell_useless(table: &route::Route, kind: Kind, context: &mut Context<'_>) {
+    let what = match kind {
+        Kind::Upstream | Kind::Bridge => "a bridge",
+        Kind::Redirect => "a redirect",
+        Kind::Respond => "a fixed response",
+    };
+    let request = table.headers.value().map(|headers| &headers.request);
+    let body_size = table.limits.value().map(|limits| &limits.body_size);
+    let keys = [
+        (table.strip_prefix.key(), "strip_prefix"),
+        (table.rewrite.key(), "rewrite"),
+        (table.preserve_host.key(), "preserve_host"),
+        (table.timeouts.key(), "timeouts"),
+        (request.and_then(Field::key), "headers.request"),
+        (body_size.and_then(Field::key), "limits.body_size"),
+    ];
+    for (key, name) in keys {
+        if let Some(key) = key {
+            let message =
+                format!("`{name}` is for a route with an `upstream`: {what} has no use for it");
+            context.diagnostics.error(key, message);
+        }
     }
 }
 
@@ -227,39 +325,6 @@ fn check_names(table: &route::Route, place: Place, bridge: &Bridge, context: &mu
             context.diagnostics.error(place, message).hint(hint);
         }
     }
-}
-
-fn strip_prefix(table: &route::Route, context: &mut Context<'_>) -> Option<String> {
-    let given = table.strip_prefix.located()?;
-    let prefix = given.value.value.as_str();
-    let typed = context.typed(given.place);
-    let mut refuse = |message: String| {
-        context.diagnostics.error(given.place, message);
-        None
-    };
-    if !prefix.starts_with('/') {
-        return refuse(format!("`{typed}` does not begin with `/`"));
-    }
-    if prefix.ends_with('/') {
-        return refuse(format!("`{typed}` ends with `/`, which stays on the path"));
-    }
-    if matches!(table.path, Field::Broken) {
-        return None;
-    }
-    let path = table
-        .path
-        .value()
-        .map_or_else(|| ANY_PATH.to_owned(), ToString::to_string);
-    let literal = path.split(['{', '*']).next().unwrap_or_default();
-    let at_border = literal
-        .strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if !at_border {
-        return refuse(format!(
-            "`{typed}` is not how every path of this route begins: `{path}`"
-        ));
-    }
-    Some(prefix.to_owned())
 }
 
 fn timeouts(table: &Field<route::Timeouts>) -> Timeouts {

@@ -1,6 +1,6 @@
 //! `connect.headers`: values from the text, from files and from systemd. No message holds a value.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::check::Context;
 use crate::config::env::{self, SecretError};
@@ -11,22 +11,28 @@ use crate::config::schema::feed::{Headers, Secret};
 pub(crate) fn headers(table: &Headers, context: &mut Context<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, secret) in &table.0 {
-        let Some(value) = resolve(secret, context) else {
-            continue;
-        };
-        match HeaderValue::from_str(&value) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                headers.insert(name.clone(), value);
-            }
-            Err(_) => {
-                let message =
-                    format!("the value of `{name}` has a character that no header field may have");
-                context.diagnostics.error(secret.place, message);
-            }
+        if let Some(value) = field(name, secret, context) {
+            headers.insert(name.clone(), value);
         }
     }
     headers
+}
+
+/// Resolves one value and marks it as sensitive.
+pub(crate) fn field(
+    name: &HeaderName,
+    secret: &Located<Secret>,
+    context: &mut Context<'_>,
+) -> Option<HeaderValue> {
+    let value = resolve(secret, context)?;
+    let Ok(mut value) = HeaderValue::from_str(&value) else {
+        let message =
+            format!("the value of `{name}` has a character that no header field may have");
+        context.diagnostics.error(secret.place, message);
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Reads a secret. `None`: it cannot be read, and that has been told.

@@ -80,6 +80,11 @@ fn check_target(target: &str) -> Result<(), Refusal> {
             "a fragment is not allowed (RFC 6455 §3)",
         ));
     }
+    check_characters(target)
+}
+
+/// The same for any path and query with names: characters and percent-encoding.
+pub(crate) fn check_characters(target: &str) -> Result<(), Refusal> {
     let literal = without_names(target);
     if literal.contains(['{', '}']) {
         return Err(Refusal::malformed("a brace does not enclose a name"));
@@ -198,41 +203,50 @@ impl Decode for Headers {
     const KEYS: &'static [Key] = &[];
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Table(fields) = value.get_ref() else {
-            mismatch(value, Self::EXPECTED, reader);
-            return None;
-        };
-        let mut headers: Vec<(HeaderName, Located<Secret>)> = Vec::new();
-        for (name, value) in fields {
-            let place = reader.place(name.span());
-            let header = match field_name(name.get_ref()) {
-                Err(why) => {
-                    reader
-                        .diagnostics
-                        .error(place, format!("`{}` cannot be set: {why}", name.get_ref()));
-                    continue;
-                }
-                Ok(header) => header,
-            };
-            if headers.iter().any(|(earlier, _)| *earlier == header) {
-                // Field names do not depend on case (RFC 9110 §5.1), TOML's keys do.
+        decode_fields(value, reader, field_name).map(Self)
+    }
+}
+
+/// Reads a table of fields whose names `field_name` allows.
+pub(crate) fn decode_fields(
+    value: &Spanned<DeValue<'_>>,
+    reader: &mut Reader<'_>,
+    field_name: fn(&str) -> Result<HeaderName, &'static str>,
+) -> Option<Vec<(HeaderName, Located<Secret>)>> {
+    let DeValue::Table(fields) = value.get_ref() else {
+        mismatch(value, Headers::EXPECTED, reader);
+        return None;
+    };
+    let mut headers: Vec<(HeaderName, Located<Secret>)> = Vec::new();
+    for (name, value) in fields {
+        let place = reader.place(name.span());
+        let header = match field_name(name.get_ref()) {
+            Err(why) => {
                 reader
                     .diagnostics
-                    .error(place, format!("`{}` is set twice", name.get_ref()));
+                    .error(place, format!("`{}` cannot be set: {why}", name.get_ref()));
                 continue;
             }
-            if let Some(secret) = Secret::decode(value, reader) {
-                headers.push((
-                    header,
-                    Located {
-                        value: secret,
-                        place: reader.place(value.span()),
-                    },
-                ));
-            }
+            Ok(header) => header,
+        };
+        if headers.iter().any(|(earlier, _)| *earlier == header) {
+            // Field names do not depend on case (RFC 9110 §5.1), TOML's keys do.
+            reader
+                .diagnostics
+                .error(place, format!("`{}` is set twice", name.get_ref()));
+            continue;
         }
-        Some(Self(headers))
+        if let Some(secret) = Secret::decode(value, reader) {
+            headers.push((
+                header,
+                Located {
+                    value: secret,
+                    place: reader.place(value.span()),
+                },
+            ));
+        }
     }
+    Some(headers)
 }
 
 /// The name of a field that may be added to a handshake.

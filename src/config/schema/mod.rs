@@ -3,11 +3,14 @@
 //! A value here has the right form and is within its bounds; whether it fits the others is [`check`](super::check)'s part.
 //! The doc comments of the keys are the reference of the configuration.
 
+pub(crate) mod action;
 pub(crate) mod balance;
 pub(crate) mod bridge;
 pub(crate) mod collection;
 pub(crate) mod decode;
+pub(crate) mod errors;
 pub(crate) mod feed;
+pub(crate) mod fields;
 pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod route;
@@ -49,6 +52,10 @@ table! {
         route: Tables<route::Route>,
         /// Feeds that are fanned out.
         bridge: Named<bridge::Bridge>,
+        /// Pages in the place of streamgate's own errors: `502 = "errors/502.html"`, or `5xx` for all that have none of their own.
+        /// HTML, JSON or text by the end of the name; of several, `502 = ["502.html", "502.json"]`, the request's `Accept` chooses.
+        /// Each up to 1 MiB; they are read when the configuration is.
+        errors: errors::Errors,
         /// What is written to stdout.
         log: server::Log,
     }

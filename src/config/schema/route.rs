@@ -3,11 +3,13 @@
 use http::Method;
 
 use crate::config::balance::OnUnhealthy;
+use crate::config::schema::action::{NewPath, Redirect, Respond};
 use crate::config::schema::collection::List;
+use crate::config::schema::fields::RouteHeaders;
 use crate::config::schema::scalar::{OneOf, Refusal, Scalar, Text};
 use crate::config::schema::table::table;
 use crate::config::spelling;
-use crate::config::units::{DAY, TimeLimit};
+use crate::config::units::{DAY, SizeLimit, TIB, TimeLimit};
 use crate::route::{HostPattern, PathPattern};
 
 table! {
@@ -19,17 +21,39 @@ table! {
         path: PathPattern,
         /// `["GET", "POST"]`; `GET` takes `HEAD` too. Absent: any method.
         methods: List<HttpMethod>,
-        /// The name of an `[upstream.NAME]` that requests go to. Either this or `bridge`.
+        /// The name of an `[upstream.NAME]` that requests go to. A route has exactly one of `upstream`, `bridge`, `redirect`
+        /// and `respond`.
         upstream: Text,
-        /// The name of a `[bridge.NAME]` that is served. Either this or `upstream`.
+        /// The name of a `[bridge.NAME]` that is served.
         bridge: Text,
+        /// Another address, `"https://new.example.org/{rest}"`, or `{ to = "…", status = 308 }`.
+        redirect: Redirect,
+        /// A fixed response: a status, or `{ status = 200, body = "…" }`, or `{ status = 503, file = "maintenance.html" }`.
+        respond: Respond,
         /// Taken off the front of the path before it goes to the upstream.
         strip_prefix: Text,
+        /// The path that the upstream gets instead: `"/v2/{rest}"`, where `{rest}` is what the path's `*` stands for, as it came.
+        /// Other names are those of the path. The query stays.
+        rewrite: NewPath,
+        /// Whether the upstream gets the `Host` that the client sent. `true` (the default), or `false`: the server's own.
+        preserve_host: bool,
+        /// What changes in the fields of requests and responses.
+        headers: RouteHeaders,
+        /// Bounds for requests on this route.
+        limits: RouteLimits,
         /// Time limits of what goes to an upstream.
         timeouts: Timeouts,
         /// What becomes of live streams (WebSockets, event streams) whose server fails its health check: `"keep"`, `"drain"` (they
         /// end as when the process stops, spread over `server.drain_timeout`) or `"close"`. Default `"keep"`.
         on_unhealthy: OneOf<OnUnhealthy>,
+    }
+}
+
+table! {
+    /// `limits = { … }` of a route.
+    RouteLimits, "`limits` of a `[[route]]`", "a table, `limits = { … }`" {
+        /// Bytes of a request's body, in the place of `body_size` in `[limits]`; 413 beyond. `"0"`: no limit.
+        body_size: SizeLimit<TIB>,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use crate::config::model::LogFormat;
+use crate::config::model::{EncodedSlashes, LogFormat};
 use crate::config::schema::scalar::{Integer, OneOf, Word};
 use crate::config::schema::table::table;
 use crate::config::units::{HOUR, Period};
@@ -14,6 +14,9 @@ table! {
         workers: Integer<0, 1024>,
         /// How long live connections get when the process stops. Default `"30s"`, up to `"1h"`; `"0"`: none.
         drain_timeout: Period<0, HOUR>,
+        /// Paths with `%2F` in them: `"reject"` (the default) answers 400, `"keep"` passes them on as they came; here they never
+        /// count as a border of segments, and a `{name}` of a route's path does not take them. See that your backends agree.
+        encoded_slashes: OneOf<EncodedSlashes>,
     }
 }
 
@@ -27,6 +30,12 @@ table! {
         /// Whether each request and each stream is logged. Default `true`.
         access: bool,
     }
+}
+
+impl Word for EncodedSlashes {
+    const EXPECTED: &'static str = "what is done with `%2F`";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("reject", Self::Reject), ("keep", Self::Keep)];
 }
 
 impl Word for Level {

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use crate::config::schema::collection::List;
-use crate::config::schema::scalar::{Refusal, Scalar};
+use crate::config::schema::scalar::{OneOf, Refusal, Scalar, Word};
 use crate::config::schema::table::table;
 
 table! {
@@ -12,7 +12,26 @@ table! {
         /// Networks of the proxies in front, such as `["10.0.0.0/8", "2001:db8::1"]`: their `X-Forwarded-*`, `Forwarded` and
         /// PROXY header are believed. Default: nobody's.
         proxies: List<Network>,
+        /// Which of their fields are believed: `"x-forwarded"` is `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`, `"forwarded"` is
+        /// `Forwarded` (RFC 7239), which counts only without `X-Forwarded-For`. Default: both. Name only what your proxies set
+        /// themselves: what else they pass on is a client's.
+        headers: List<OneOf<Kind>>,
     }
+}
+
+/// A kind of field that says who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    XForwarded,
+    Forwarded,
+}
+
+impl Word for Kind {
+    const EXPECTED: &'static str = "a kind of header field";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("x-forwarded", Self::XForwarded),
+        ("forwarded", Self::Forwarded),
+    ];
 }
 
 /// An address, or a network by its prefix.

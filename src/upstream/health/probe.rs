@@ -86,7 +86,7 @@ async fn http1(
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let mut head = Vec::with_capacity(256);
-    write_request_head(&mut head, &Method::GET, &rule.path, &headers);
+    write_request_head(&mut head, &Method::GET, &rule.path, &headers, b"");
     let body: Option<Empty<Bytes>> = None;
     let exchange = Exchange::new(
         Connection::new(stream),

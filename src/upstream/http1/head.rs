@@ -52,13 +52,22 @@ pub enum BadHead {
     UnknownCoding,
 }
 
-/// Writes a request's head. `path` is its origin-form target; `fields` goes out as it is, and must hold the framing.
-pub fn write_request_head(out: &mut Vec<u8>, method: &Method, path: &str, fields: &HeaderMap) {
+/// Writes a request's head. `path` is its origin-form target; `fields` goes out as it is, and must hold the framing. `lines`
+/// are more fields behind those, each with its CRLF.
+pub fn write_request_head(
+    out: &mut Vec<u8>,
+    method: &Method,
+    path: &str,
+    fields: &HeaderMap,
+    lines: &[u8],
+) {
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(path.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_fields(out, fields);
+    out.extend_from_slice(lines);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a response's head, as HTTP/1.1.
@@ -69,6 +78,7 @@ pub fn write_response_head(out: &mut Vec<u8>, status: StatusCode, fields: &Heade
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
     write_fields(out, fields);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
@@ -78,7 +88,6 @@ fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Reads a response's head from the front of `input`. `None`: it is not whole yet. With it comes its length in bytes.

@@ -106,6 +106,7 @@ impl Gate {
             captures: &Captures::empty(),
             id: RequestId::random(),
             route: "/live".into(),
+            fields: &Rendered::default(),
         };
         answer(&self.bridge, request, asked).await
     }

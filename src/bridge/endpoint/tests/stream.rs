@@ -252,6 +252,7 @@ fn a_subscribers_own_state_stays_small() {
             client: ClientAddr(([127, 0, 0, 1], 1).into()),
             id: RequestId::random(),
             route: "/live".into(),
+            fields: crate::respond::fields::Rendered::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;

@@ -1,4 +1,9 @@
-//! The small answers that need nobody behind.
+//! What streamgate says by itself: the small answers that need nobody behind, and a route's rules for the fields of
+//! everybody's heads.
+
+pub mod action;
+pub mod fields;
+pub mod values;
 
 use std::error::Error;
 
