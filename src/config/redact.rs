@@ -25,7 +25,9 @@ const HEADERS: &str = "headers";
 pub(crate) fn cover_table(table: &DeTable<'_>, file: FileId, diagnostics: &mut Diagnostics) {
     for (key, value) in table {
         let key = key.get_ref().to_ascii_lowercase();
-        if key == HEADERS || is_sensitive(&key) {
+        // A list under this name is one of fields' names.
+        let has_values = key == HEADERS && !value.get_ref().is_array();
+        if has_values || is_sensitive(&key) {
             cover_value(value, file, diagnostics);
             continue;
         }
@@ -53,8 +55,13 @@ fn cover_value(value: &toml::Spanned<DeValue<'_>>, file: FileId, diagnostics: &m
     match value.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table {
-                // Where a secret is kept is no secret.
-                if !matches!(key.get_ref().as_ref(), "file" | "credential") {
+                // Where a secret is kept is no secret, nor are names of fields.
+                let is_plain = match key.get_ref().as_ref() {
+                    "file" | "credential" => true,
+                    "remove" => value.get_ref().is_array(),
+                    _ => false,
+                };
+                if !is_plain {
                     cover_value(value, file, diagnostics);
                 }
             }
@@ -134,6 +141,8 @@ mod tests {
             );
         }
         assert!(shown("connect.headers.X = { file = \"a.txt\" }", "X").contains("a.txt"));
+        assert!(shown("headers.request.remove = ['X-A']", "r").contains("X-A"));
+        assert!(shown("trust.headers = ['forwarded']", "t").contains("forwarded"));
         assert!(shown("path = \"/a\"", "path").contains("/a"));
     }
 }

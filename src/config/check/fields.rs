@@ -61,7 +61,7 @@ fn template(
     let fixed = secret::field(name, source, context)?;
     let template = match Template::parse(&text.value) {
         Ok(template) => template,
-        // What a variable holds must not be shown.
+        // What a variable holds must not be shown, and its braces are not meant.
         Err(_) if text.substituted => return Some(FieldValue::Fixed(fixed)),
         Err(error) => {
             let message = format!("the value of `{name}` is no text with `{{names}}`: {error}");
@@ -73,6 +73,11 @@ fn template(
         let mut value = HeaderValue::from_str(&text.value).ok()?;
         value.set_sensitive(text.substituted);
         return Some(FieldValue::Fixed(value));
+    }
+    if text.substituted && !names::are_known(&template, path, names::Known::OfRequest) {
+        let message = format!("a name in the value of `{name}` has no value in the path `{path}`");
+        context.diagnostics.error(source.place, message);
+        return None;
     }
     names::check(
         &template,

@@ -23,11 +23,7 @@ pub(crate) fn check(
     place: Place,
     context: &mut Context<'_>,
 ) {
-    let mut names: Vec<&str> = path.names().iter().map(|name| &**name).collect();
-    names.extend(path.has_rest().then_some(REST));
-    if known == Known::OfRequest {
-        names.extend(NAMES_OF_REQUEST);
-    }
+    let names = known_names(path, known);
     for name in template.names().filter(|name| !names.contains(name)) {
         let message = format!("`{{{name}}}` has no value in the path `{path}`");
         let hint = match name {
@@ -37,4 +33,19 @@ pub(crate) fn check(
         };
         context.diagnostics.error(place, message).hint(hint);
     }
+}
+
+/// Whether every name has a value, for a text whose names must not be shown.
+pub(crate) fn are_known(template: &Template, path: &PathPattern, known: Known) -> bool {
+    let names = known_names(path, known);
+    template.names().all(|name| names.contains(&name))
+}
+
+fn known_names(path: &PathPattern, known: Known) -> Vec<&str> {
+    let mut names: Vec<&str> = path.names().iter().map(|name| &**name).collect();
+    names.extend(path.has_rest().then_some(REST));
+    if known == Known::OfRequest {
+        names.extend(NAMES_OF_REQUEST);
+    }
+    names
 }

@@ -148,7 +148,7 @@ fn check_authority(text: &str) -> Result<(), Refusal> {
         .find_map(|scheme| text.strip_prefix(scheme));
     let Some(after) = after else {
         return Err(Refusal::malformed(
-            "it begins with `https://`, `http://` or `/`",
+            "an address begins with `https://`, `http://` or `/`",
         ));
     };
     let end = after.find(['/', '?', '#']).unwrap_or(after.len());
@@ -175,9 +175,8 @@ impl Scalar for NewPath {
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         if !text.starts_with('/') {
-            return Err(
-                Refusal::malformed("it begins with `/`").with_hint(format!("write \"/{text}\""))
-            );
+            return Err(Refusal::malformed("a path begins with `/`")
+                .with_hint(format!("write \"/{text}\"")));
         }
         if text.contains(['?', '#']) {
             return Err(Refusal::malformed(

@@ -51,7 +51,7 @@ impl Decode for Fields {
 pub(crate) struct FieldName(pub(crate) HeaderName);
 
 impl Scalar for FieldName {
-    const EXPECTED: &'static str = "the name of a header field such as \"X-Debug\"";
+    const EXPECTED: &'static str = "a field that a rule may touch such as \"X-Debug\"";
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         field_name(text).map(Self).map_err(Refusal::malformed)
