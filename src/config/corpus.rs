@@ -210,6 +210,7 @@ fn the_full_example_shows_the_defaults() {
     let (shown, default) = (&full.upstreams["app"], &app.upstreams["app"]);
     let expected = Upstream {
         servers: shown.servers.clone(),
+        tls: shown.tls.clone(),
         ..Upstream::clone(default)
     };
     assert_eq!(**shown, expected);

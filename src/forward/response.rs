@@ -13,8 +13,8 @@ use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, RequestRecord, StreamRecord};
 use crate::stream::event_stream::{self, Recode};
 use crate::stream::{Answer, HandOver, Lifetime, takes_chunks};
-use crate::upstream::Lease;
-use crate::upstream::http1::{Framing, Reply, ResponseHead};
+use crate::upstream::http1::{Framing, ResponseHead, Socket};
+use crate::upstream::{Lease, Reply};
 
 /// Answers with what the server says: by hand-over when it is a long stream that can leave hyper, else by a body.
 pub(super) fn answer(
@@ -53,13 +53,18 @@ pub(super) fn answer(
         home.server(),
     );
     let recode = Recode::between(head.framing, takes_chunks(asked.version));
-    match recode.filter(|_recode| asked.downstream.slot.is_some() && reply.is_sent()) {
-        Some(recode) => hand_over(head, (reply, home.into_lease()), recode, life, record),
-        None => {
-            let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
-            body(head, stream.ended_by(asked.downstream.guard.clone()))
-        }
-    }
+    let can_leave = asked.downstream.slot.is_some() && reply.has_socket();
+    let reply = match (recode.filter(|_recode| can_leave), reply) {
+        (Some(recode), reply) => match reply.into_socket() {
+            Ok(socket) => {
+                return hand_over(head, (socket, home.into_lease()), recode, life, record);
+            }
+            Err(reply) => reply,
+        },
+        (None, reply) => reply,
+    };
+    let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
+    body(head, stream.ended_by(asked.downstream.guard.clone()))
 }
 
 fn body(head: ResponseHead, body: ReplyBody) -> Answer {
@@ -71,7 +76,7 @@ fn body(head: ResponseHead, body: ReplyBody) -> Answer {
 
 fn hand_over(
     mut head: ResponseHead,
-    (reply, lease): (Reply<Incoming>, Lease),
+    (socket, lease): (Socket, Lease),
     recode: Recode,
     life: Lifetime,
     record: StreamRecord,
@@ -92,7 +97,6 @@ fn hand_over(
             HeaderValue::try_from(now).expect("an HTTP date is visible ASCII"),
         );
     }
-    let socket = reply.into_socket();
     let opening = event_stream::Opening {
         backend: socket.stream,
         early: socket.early,

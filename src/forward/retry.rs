@@ -8,9 +8,9 @@ use hyper::body::Incoming;
 use super::attempt::{self, Failed, Way};
 use super::request::Outbound;
 use super::{Asked, ForwardError};
-use crate::upstream::http1::{ExchangeError, Framing, Reply, ResponseHead};
+use crate::upstream::http1::{ExchangeError, Framing, ResponseHead};
 use crate::upstream::pool::Pools;
-use crate::upstream::{Lease, Upstream};
+use crate::upstream::{Lease, Reply, Upstream};
 
 /// A place at a server, with the head of its response and what follows it.
 pub(super) type Exchanged = (Lease, ResponseHead, Reply<Incoming>);
@@ -41,7 +41,9 @@ pub(super) async fn exchange(
                     && is_idempotent(&outbound.method);
                 let unanswered = matches!(
                     source,
-                    ExchangeError::Broken(_) | ExchangeError::Closed { answered: false }
+                    ExchangeError::Broken(_)
+                        | ExchangeError::Closed { answered: false }
+                        | ExchangeError::Refused(_)
                 );
                 if !harmless || !unanswered {
                     return Err(failed.at(&lease));

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -58,7 +59,9 @@ type Held = (drain::Guard, Permit);
 
 /// Serves one connection to its end, or until a stream has taken its socket.
 pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Listener>, held: Held) {
-    let port = tcp.local_addr().map_or(0, |address| address.port());
+    // It cannot fail on a connected socket; if it does, servers are told of no address.
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let local = tcp.local_addr().unwrap_or(nowhere);
     let snapshot = listener.service.snapshot();
     let (stream, protocol) = match listener.protocol {
         ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => {
@@ -88,7 +91,8 @@ pub(super) async fn serve(tcp: TcpStream, client: ClientAddr, listener: Rc<Liste
     let slot = (protocol == Protocol::Http1).then(Slot::default);
     let downstream = Downstream {
         client,
-        port,
+        local,
+        port: local.port(),
         scheme,
         slot,
         guard: held.0.clone(),

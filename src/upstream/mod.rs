@@ -1,11 +1,18 @@
 //! The servers behind: how they are reached, and the connections kept to them.
 
 pub mod connect;
+mod dial;
 mod endpoint;
 pub mod http1;
+pub mod http2;
+pub mod link;
 pub mod pool;
+pub mod proxy_header;
+mod reply;
+pub mod resolve;
 
 pub use endpoint::{Endpoint, EndpointId, Lease};
+pub use reply::Reply;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,6 +7,7 @@ mod bridge;
 mod listen;
 mod route;
 mod secret;
+mod server_tls;
 mod tls;
 mod upstream;
 
@@ -21,11 +22,11 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
-use crate::config::model::{Config, Limits, Log, LogFormat, Process, Trust};
+use crate::config::model::{Config, Dns, Limits, Log, LogFormat, Process, Trust};
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
-use crate::config::schema::{Root, limits, server, trust};
+use crate::config::schema::{Root, dns, limits, server, trust};
 use crate::tls::certificates::Certificate;
 
 /// What a check needs beside what was typed.
@@ -87,6 +88,7 @@ pub(crate) fn config(
         listeners,
         tls,
         trust: trust(&root.trust),
+        dns: dns(&root.dns),
         limits: limits(&root.limits),
         upstreams,
         bridges,
@@ -135,6 +137,16 @@ fn trust(table: &Field<trust::Trust>) -> Trust {
         proxies: proxies
             .flat_map(|list| &list.0)
             .map(|network| network.value.0)
+            .collect(),
+    }
+}
+
+fn dns(table: &Field<dns::Dns>) -> Dns {
+    let servers = table.get(|dns| &dns.servers).into_iter();
+    Dns {
+        servers: servers
+            .flat_map(|list| &list.0)
+            .map(|server| server.value.0)
             .collect(),
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod bridge;
 pub(crate) mod collection;
 pub(crate) mod decode;
+pub(crate) mod dns;
 pub(crate) mod feed;
 pub(crate) mod limits;
 pub(crate) mod listen;
@@ -40,6 +41,8 @@ table! {
         tls: tls::Tls,
         /// Who is believed.
         trust: trust::Trust,
+        /// How names of servers are resolved.
+        dns: dns::Dns,
         /// What one client can take from the others.
         limits: limits::Limits,
         /// Servers that exist already.
