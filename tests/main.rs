@@ -37,3 +37,6 @@ mod routing;
 mod tls;
 mod tunnel;
 mod tunnel_faults;
+mod upstream_dns;
+mod upstream_h2;
+mod upstream_transport;

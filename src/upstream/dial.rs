@@ -72,8 +72,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let limit = Duration::from_secs(10);
-        let tcp = tokio::time::timeout(limit, first_of(&[silent, open]));
-        assert_eq!(tcp.await.unwrap().unwrap().peer_addr().unwrap(), open);
+        let addresses = [silent, open];
+        let tcp = tokio::time::timeout(limit, first_of(&addresses)).await;
+        assert_eq!(tcp.unwrap().unwrap().peer_addr().unwrap(), open);
     }
 
     #[tokio::test]
