@@ -38,17 +38,17 @@ async fn a_changed_answer_is_used_after_the_ttl() {
     let dns = NameServer::start().await;
     dns.set("app.test", 1, &["127.0.0.2"]);
     // No connection is kept: each request has to find the server.
-    let config = route_to("app.test", port, &dns).replace(
-        "[[route]]",
-        "keep_alive = { idle = \"0\" }\n[[route]]",
-    );
+    let config = route_to("app.test", port, &dns)
+        .replace("[[route]]", "keep_alive = { idle = \"0\" }\n[[route]]");
     let gate = Gate::start(&config).await;
     answered_by(&gate, &before).await;
     dns.set("app.test", 600, &["127.0.0.3"]);
     let changed = async {
         loop {
             let mut client = gate.tls().await;
-            client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+            client
+                .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await;
             let (tcp, moved) = tokio::select! {
                 accepted = before.accept() => (accepted.unwrap().0, false),
                 accepted = after.accept() => (accepted.unwrap().0, true),
@@ -67,7 +67,9 @@ async fn a_changed_answer_is_used_after_the_ttl() {
 
 async fn answered_by(gate: &Gate, listener: &TcpListener) {
     let mut client = gate.tls().await;
-    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
     let accepted = within("a connection", listener.accept()).await;
     let mut server = Wire::new(accepted.unwrap().0);
     server.head().await;
@@ -81,8 +83,10 @@ async fn all_addresses_are_tried_when_the_first_refuses() {
     let dns = NameServer::start().await;
     // Nothing listens on the first two. Whichever comes first in its turn, the last one is found.
     dns.set("app.test", 600, &["127.0.0.7", "::1", "127.0.0.1"]);
-    let config = route_to("app.test", backend.address().port(), &dns)
-        .replace("[[route]]", "retries = 0\nkeep_alive = { idle = \"0\" }\n[[route]]");
+    let config = route_to("app.test", backend.address().port(), &dns).replace(
+        "[[route]]",
+        "retries = 0\nkeep_alive = { idle = \"0\" }\n[[route]]",
+    );
     let gate = Gate::start(&config).await;
     for _ in 0..6 {
         assert_eq!(gate.get("/").await.0.status(), 200);

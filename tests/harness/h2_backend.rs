@@ -140,16 +140,19 @@ impl H2Exchange {
 
     /// The next piece of the request's body; `None` at its end.
     pub async fn piece(&mut self) -> Option<Result<Bytes, h2::Error>> {
-        let piece = within(
-            "a piece of the request's body",
-            self.request.body_mut().data(),
-        )
-        .await?;
-        if let Ok(piece) = &piece {
+        loop {
+            let next = self.request.body_mut().data();
+            let piece = within("a piece of the request's body", next).await?;
+            let Ok(data) = &piece else {
+                return Some(piece);
+            };
             let flow = self.request.body_mut().flow_control();
-            let _ = flow.release_capacity(piece.len());
+            let _ = flow.release_capacity(data.len());
+            // An empty one only says that the body has ended.
+            if !data.is_empty() {
+                return Some(piece);
+            }
         }
-        Some(piece)
     }
 
     /// What follows the request's body.

@@ -39,7 +39,7 @@ pub use dns::NameServer;
 pub use event_source::{Event, Heard, Subscriber};
 pub use feed::Feed;
 pub use gate::{Gate, Reloaded, connect};
-pub use h2_backend::{H2Backend, H2Exchange};
+pub use h2_backend::H2Backend;
 pub use h2_client::{H2Client, H2Response};
 pub use program::{Outcome, run_program};
 pub use relay::Relay;

@@ -19,7 +19,7 @@ pub struct Connection {
     pub(super) unread: Bytes,
     /// Whether an exchange has ended on it before this one.
     pub(super) reused: bool,
-    /// Exchanges that were begun on it.
+    /// Exchanges that have ended on it.
     pub(super) requests: u64,
     pub(super) born: Instant,
     pub(super) single: bool,
@@ -33,7 +33,7 @@ impl Connection {
             stream: stream.into(),
             unread: Bytes::new(),
             reused: false,
-            requests: 1,
+            requests: 0,
             born: Instant::now(),
             single: false,
         }
@@ -54,7 +54,7 @@ impl Connection {
         self.born
     }
 
-    /// How many requests were sent on it, or are about to be.
+    /// How many requests were answered on it.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests

@@ -84,7 +84,7 @@ pub async fn exchange(
         place,
     } = reserved;
     let progress = request.body().progress().clone();
-    progress.since.set(Instant::now());
+    progress.begin();
     request.body_mut().place = Some(place.clone());
     let leaving = Leaving(progress.clone());
     let failed = |error, unsent| {

@@ -43,6 +43,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Somebody waits for the response: a request that was not sent the first time begins again.
+    pub(super) fn begin(&self) {
+        self.since.set(Instant::now());
+        self.left.set(false);
+    }
+
     /// Nobody waits for the response any more: the body ends, and with it the stream.
     pub(super) fn leave(&self) {
         self.left.set(true);
