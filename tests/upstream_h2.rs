@@ -248,6 +248,30 @@ async fn a_request_that_was_refused_unseen_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_everything_is_not_asked_for_ever() {
+    let (mut backend, gate) = started().await;
+    let mut client = gate.tls().await;
+    client.send(GET).await;
+    backend.next().await.answer("hi");
+    client.head().await;
+    client.text().await;
+    client.send(GET).await;
+    for _ in 0..2 {
+        backend.next().await.reset(Reason::REFUSED_STREAM);
+    }
+    assert_eq!(client.head().await.status(), 502);
+    client.text().await;
+    // Its next request comes right after these two.
+    client
+        .send("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut next = backend.next().await;
+    assert_eq!(next.request.uri().path(), "/next");
+    next.answer("hi");
+    assert_eq!(client.head().await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_going_away_gets_no_more_requests() {
     let (mut backend, gate) = started().await;
     let mut before = gate.tls().await;

@@ -79,25 +79,22 @@ pub(super) async fn run(
         idle: idle(outbound, way),
         greeting: &greeting,
     };
-    let mut before: Option<Failed> = None;
-    let mut unsent: Option<Request<http2::Upload>> = None;
-    let mut sent = 0;
+    let mut tried = Tried::default();
     loop {
-        sent += 1;
         let link = match link::take(upstream, pools, lease.endpoint(), need).await {
             Ok(link) => link,
             // The body is with the request that was not sent: it cannot be given back for another try.
-            Err(error) => return Err(before.unwrap_or(Failed::Unreached(error))),
+            Err(error) => return Err(tried.failed.unwrap_or(Failed::Unreached(error))),
         };
         let reserved = match link {
             Link::Http2(reserved) => reserved,
-            Link::Http1(connection) => match (before, unsent) {
+            Link::Http1(connection) => match (tried.failed, tried.unsent) {
                 // The server has forgotten HTTP/2 since.
                 (Some(failed), Some(_)) => return Err(failed),
                 _ => return over_http1(connection, (outbound, body), asked).await,
             },
         };
-        let request = match unsent.take() {
+        let request = match tried.unsent.take() {
             Some(request) => request,
             None => request(lease, (outbound, body), asked)?,
         };
@@ -106,23 +103,55 @@ pub(super) async fn run(
             Ok((head, reply)) => return Ok((head, Reply::Http2(reply))),
             Err(failed) => *failed,
         };
+        tried = tried.and_failed(failed, outbound, way)?;
+    }
+}
+
+/// What has become of a request over HTTP/2 so far.
+#[derive(Default)]
+struct Tried {
+    times: u32,
+    failed: Option<Failed>,
+    /// The request, where it came back as it was.
+    unsent: Option<Request<http2::Upload>>,
+}
+
+impl Tried {
+    /// Whether it may be sent once more.
+    fn and_failed(
+        self,
+        failed: http2::Failed,
+        outbound: &Outbound,
+        way: Way,
+    ) -> Result<Self, Failed> {
         let untouched = failed.unsent.is_some()
             || outbound.framing == Framing::Empty
                 && matches!(failed.error, ExchangeError::Refused(_));
+        // Said once only: a shared connection is taken again whether or not it had been used before.
+        let reused = failed.spent.reused
+            && way == Way::PoolFirst
+            && matches!(failed.error, ExchangeError::Broken(_));
         let error = Failed::Exchange {
             source: failed.error,
-            reused: failed.spent.reused,
+            reused,
         };
-        if !untouched || sent >= SENT_OVER_HTTP2 {
+        let times = self.times + 1;
+        if !untouched || times >= SENT_OVER_HTTP2 {
             return Err(error);
         }
-        (before, unsent) = (Some(error), failed.unsent);
+        Ok(Self {
+            times,
+            failed: Some(error),
+            unsent: failed.unsent,
+        })
     }
 }
 
 /// Which kept connections will do: a request that could not be repeated must not meet its server's end.
 fn idle(outbound: &Outbound, way: Way) -> Idle {
-    let repeatable = outbound.framing == Framing::Empty && outbound.method.is_idempotent();
+    let repeatable = outbound.framing == Framing::Empty
+        && outbound.method.is_idempotent()
+        && outbound.key.is_none();
     match way {
         Way::Fresh => Idle::New,
         Way::PoolFirst if repeatable => Idle::Any,

@@ -76,6 +76,10 @@ fn roots(table: &UpstreamTls, context: &mut Context<'_>) -> Option<Roots> {
         let message = "`verify = false` takes any certificate: anybody in between can read along";
         let finding = context.diagnostics.warning(place, message);
         finding.hint("`ca` names the one certificate that is to be trusted");
+        if let Some(ca) = table.ca.key() {
+            let message = "`ca` has no effect: nothing is verified";
+            context.diagnostics.warning(ca, message);
+        }
         return Some(Roots::Unverified);
     }
     let Some(ca) = table.ca.located() else {

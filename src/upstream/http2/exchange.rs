@@ -1,6 +1,7 @@
 //! One request on a stream of its own, up to the head of its response.
 
 use std::error::Error;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -173,6 +174,9 @@ fn blame(error: hyper::Error) -> ExchangeError {
     let Some(cause) = find::<h2::Error>(&error) else {
         return ExchangeError::Reset(error);
     };
+    if let Some(broken) = cause.get_io().map(io::Error::kind) {
+        return ExchangeError::Broken(io::Error::new(broken, error));
+    }
     let reason = cause.reason();
     let unprocessed = cause.is_remote()
         && (reason == Some(h2::Reason::REFUSED_STREAM)
