@@ -4,6 +4,8 @@
 //! then DNS; an answer holds for its TTL, and when it cannot be had anew the last one is used for some minutes more. Names
 //! below `localhost` (RFC 6761 §6.3) and addresses are never asked for.
 
+mod source;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -14,33 +16,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::time::Instant;
 
+use self::source::{Answer, Source, Unanswered};
 use crate::net::Authority;
-
-/// How long an answer that cannot be had anew is used beyond its TTL.
-const STALE: Duration = Duration::from_secs(5 * 60);
 
 /// How long a new answer is waited for while there is an old one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How soon after a failure the servers are asked again, while there is an old answer.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// Answers hold at least so long, so that not every request asks.
-const MIN_TTL: Duration = Duration::from_secs(1);
-
-/// How long an answer of the C library's resolver holds, which tells no TTL.
-const SYSTEM_TTL: Duration = Duration::from_secs(10);
-
-/// One question to one name server may take so long; it is asked twice.
-const QUESTION: Duration = Duration::from_secs(2);
 
 /// Names that are remembered at most. They come from the configuration, and so from few reloads.
 const MAX_NAMES: usize = 4096;
@@ -100,14 +85,6 @@ struct Resolver {
     known: RefCell<HashMap<Arc<str>, Known>>,
 }
 
-/// Who is asked.
-#[derive(Clone)]
-enum Source {
-    Dns(Box<TokioResolver>),
-    /// `getaddrinfo`, where the system's configuration cannot be read.
-    System,
-}
-
 #[derive(Default)]
 struct Known {
     answer: Option<Answer>,
@@ -116,27 +93,7 @@ struct Known {
     question: Option<Question>,
 }
 
-#[derive(Clone)]
-struct Answer {
-    addresses: Rc<[IpAddr]>,
-    fresh_until: Instant,
-    usable_until: Instant,
-}
-
 type Question = Shared<LocalBoxFuture<'static, Result<Answer, Unanswered>>>;
-
-/// Why there is no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-enum Unanswered {
-    #[error(transparent)]
-    Dns(#[from] NetError),
-    #[error("{0}")]
-    System(Arc<io::Error>),
-    #[error("the name has no address")]
-    Nothing,
-    #[error("no answer within {PATIENCE:?}")]
-    Slow,
-}
 
 impl Resolver {
     fn new(source: Source) -> Self {
@@ -256,72 +213,9 @@ fn interleave(addresses: &[IpAddr]) -> Vec<IpAddr> {
     all
 }
 
-impl Source {
-    fn of(servers: &[SocketAddr]) -> Self {
-        match dns(servers) {
-            Ok(resolver) => Self::Dns(Box::new(resolver)),
-            Err(error) => {
-                tracing::warn!(%error, "names are resolved by the C library: the system's DNS settings cannot be used");
-                Self::System
-            }
-        }
-    }
-
-    async fn answer(&self, name: &str) -> Result<Answer, Unanswered> {
-        let (mut addresses, fresh_until): (Vec<IpAddr>, Instant) = match self {
-            Self::Dns(resolver) => {
-                let found = resolver.lookup_ip(name).await?;
-                (found.iter().collect(), found.valid_until().into())
-            }
-            Self::System => {
-                let found = tokio::net::lookup_host((name, 0)).await;
-                let found = found.map_err(|error| Unanswered::System(Arc::new(error)))?;
-                let until = Instant::now() + SYSTEM_TTL;
-                (found.map(|address| address.ip()).collect(), until)
-            }
-        };
-        addresses.sort_unstable();
-        addresses.dedup();
-        if addresses.is_empty() {
-            return Err(Unanswered::Nothing);
-        }
-        let fresh_until = fresh_until.max(Instant::now() + MIN_TTL);
-        Ok(Answer {
-            addresses: addresses.into(),
-            fresh_until,
-            usable_until: fresh_until + STALE,
-        })
-    }
-}
-
-fn dns(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
-    let provider = TokioRuntimeProvider::default();
-    let mut builder = if servers.is_empty() {
-        TokioResolver::builder(provider)?
-    } else {
-        let servers = servers.iter().map(name_server).collect();
-        let config = ResolverConfig::from_name_servers(servers);
-        TokioResolver::builder_with_config(config, provider)
-    };
-    let options: &mut ResolverOpts = builder.options_mut();
-    options.use_hosts_file = ResolveHosts::Always;
-    options.timeout = options.timeout.min(QUESTION);
-    options.attempts = 1;
-    // What is remembered is remembered here, where old answers can be used too.
-    options.cache_size = 0;
-    builder.build()
-}
-
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-        connection.port = address.port();
-        connection
-    });
-    NameServerConfig::new(address.ip(), true, connections.into())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::source::STALE;
     use super::*;
 
     fn parsed(addresses: &[&str]) -> Vec<IpAddr> {
