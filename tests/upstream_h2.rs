@@ -1,10 +1,17 @@
 //! HTTP/2 to servers: shared connections, both-way streams, trailers, resets.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Request, Response};
 
-use crate::harness::{Gate, H2Backend, H2Client, H2Response, within};
+use crate::harness::{
+    Gate, H2Backend, H2Client, H2Response, TlsBackend, server_config, stays_pending, within,
+};
+
+/// How long something is awaited that should not come.
+const SHORT: Duration = Duration::from_millis(300);
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -75,6 +82,39 @@ async fn requests_of_many_clients_share_a_connection() {
         assert_eq!(client.text().await, "hi");
     }
     assert_eq!(backend.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_connects_and_the_others_wait_for_what_it_gets() {
+    let backend = TlsBackend::start(server_config(&["127.0.0.1"], &["h2", "http/1.1"])).await;
+    let config = format!(
+        "[server]\nworkers = 1\ndrain_timeout = \"5s\"\n\
+         [[route]]\npath = \"/*\"\nupstream = \"app\"\n\
+         [upstream.app]\nservers = [\"https://{}\"]\ntls = {{ verify = false }}\n",
+        backend.address
+    );
+    let gate = Gate::start(&config).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = gate.tls().await;
+        client.send(GET).await;
+        clients.push(client);
+    }
+    let tcp = backend.tcp().await;
+    // As long as it is not known what is spoken, nobody else connects.
+    stays_pending("a second connection", SHORT, backend.tcp()).await;
+    let stream = backend.handshake(tcp).await.unwrap();
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            respond.send_response(Response::new(()), true).unwrap();
+        }
+    });
+    for client in &mut clients {
+        assert_eq!(client.head().await.status(), 200);
+    }
+    stays_pending("a second connection", SHORT, backend.tcp()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,7 +343,7 @@ async fn the_response_is_waited_for_from_the_bodys_last_progress_on() {
     let mut exchange = backend.next().await;
     // Three pauses within the limit, and more than it in all.
     for _ in 0..3 {
-        crate::harness::silence(std::time::Duration::from_millis(900)).await;
+        crate::harness::silence(Duration::from_millis(900)).await;
         body.send_data(Bytes::from("on"), false).unwrap();
         exchange.piece().await.unwrap().unwrap();
     }
