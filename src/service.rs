@@ -22,6 +22,8 @@ use crate::respond::{self, action};
 use crate::route::{self, Captures, Escape, Found};
 use crate::snapshot::{Action, Current, Held, Route, Snapshot};
 use crate::stream::{Answer, Downstream};
+use crate::tls;
+use crate::tls::client::ServerHandshakeError;
 use crate::upstream::Unavailable;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
@@ -307,12 +309,24 @@ fn problem(error: &ForwardError) -> Problem {
         ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
         ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
         ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
+        ForwardError::Connect(ConnectError::Tls { source, .. }) => match source {
+            ServerHandshakeError::Certificate(_) => GatewayFault::TlsCertificate,
+            ServerHandshakeError::Alert(_) => GatewayFault::TlsAlert,
+            ServerHandshakeError::Failed(_) => GatewayFault::TlsProtocol,
+        },
+        ForwardError::Connect(ConnectError::Http2 { .. }) => GatewayFault::ProtocolError,
         ForwardError::Exchange { source, .. } => match source {
+            ExchangeError::Broken(error) if tls::client::alert(error).is_some() => {
+                GatewayFault::TlsAlert
+            }
             ExchangeError::Broken(_) | ExchangeError::Closed { answered: false } => {
                 GatewayFault::ConnectionTerminated
             }
             ExchangeError::Closed { answered: true } => GatewayFault::ResponseIncomplete,
-            ExchangeError::BadHead(_) | ExchangeError::TooManyInterim => {
+            ExchangeError::Refused(_) | ExchangeError::Reset(_) => {
+                GatewayFault::ConnectionTerminated
+            }
+            ExchangeError::Http2(_) | ExchangeError::BadHead(_) | ExchangeError::TooManyInterim => {
                 GatewayFault::ProtocolError
             }
             ExchangeError::HeadTooLarge => GatewayFault::ResponseHeadTooLarge,

@@ -216,6 +216,7 @@ fn the_full_example_shows_the_defaults() {
         servers: shown.servers.clone(),
         health: shown.health.clone(),
         passive: shown.passive,
+        tls: shown.tls.clone(),
         ..Upstream::clone(default)
     };
     assert_eq!(**shown, expected);

@@ -7,7 +7,7 @@
 mod action;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use crate::route::{HostPattern, PathPattern, Template};
 pub use crate::tls::accept::TlsVersion;
 
 pub use crate::tls::certificates::Certificate;
+pub use crate::tls::client::ServerTls;
 
 /// One whole, checked configuration.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[trust]`
     pub trust: Trust,
+    /// `[dns]`
+    pub dns: Dns,
     /// `[limits]`
     pub limits: Limits,
     /// `[upstream.NAME]`
@@ -121,6 +124,13 @@ impl Trust {
     }
 }
 
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Dns {
+    /// Who is asked for names, in this order. Empty (the default): those of the system's configuration.
+    pub servers: Vec<SocketAddr>,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
@@ -171,7 +181,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// At least one, all different.
     pub servers: Vec<Server>,
-    /// One TCP connect, name resolution included. Default 3 s.
+    /// One connection: name resolution, TCP and TLS in all. Default 3 s.
     pub connect_timeout: Duration,
     /// How often a request that cannot have reached a server is tried again. Default 1.
     pub retries: u32,
@@ -187,6 +197,45 @@ pub struct Upstream {
     pub passive: Option<Passive>,
     /// How long a server that comes back takes to get its whole share. Default none (`"0"`).
     pub slow_start: Option<Duration>,
+    /// `tls = { … }`; there whenever a server is `https://`.
+    pub tls: Option<ServerTls>,
+    /// `proxy_protocol`: what is told of the client before anything else. `None` (`"off"`, the default): nothing.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// `keep_alive = { … }`
+    pub keep_alive: KeepAlive,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// `keep_alive = { … }` of an upstream: the connections kept by one worker to one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// How long a connection may be idle. Default 60 s.
+    pub idle: Duration,
+    /// Idle connections kept at most. Default 256.
+    pub connections: usize,
+    /// The age from which a connection gets no more requests. Default none.
+    pub max_age: Option<Duration>,
+    /// Requests on one connection at most. Default no limit.
+    pub requests: Option<NonZeroU64>,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(60),
+            connections: 256,
+            max_age: None,
+            requests: None,
+        }
+    }
 }
 
 /// One of an upstream's `servers`.

@@ -1,16 +1,20 @@
 //! One attempt at one server: a connection, and an exchange of heads on it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use http::Request;
 use hyper::body::Incoming;
 
 use super::request::Outbound;
 use super::request_body::RequestBody;
 use super::{Asked, ForwardError};
-use crate::upstream::connect::{self, ConnectError};
-use crate::upstream::http1::{Connection, Exchange, ExchangeError, Reply, ResponseHead};
-use crate::upstream::pool::Pools;
-use crate::upstream::{Lease, Upstream};
+use crate::tls::client::Offer;
+use crate::upstream::connect::ConnectError;
+use crate::upstream::http1::{Connection, Exchange, ExchangeError, Framing, ResponseHead};
+use crate::upstream::link::{self, Link, Need};
+use crate::upstream::pool::{Idle, Pools};
+use crate::upstream::{Lease, Reply, Upstream, http2, proxy_header};
 
 /// Which connection is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,13 @@ impl Failed {
     }
 }
 
+/// How often a request is sent to one server over HTTP/2: once more when nothing came of the first time, since what
+/// the server closed just then is nobody's failure.
+const SENT_OVER_HTTP2: u32 = 2;
+
+/// What an attempt gives when it succeeds.
+type Answered = (ResponseHead, Reply<RequestBody<Incoming>>);
+
 /// Sends the request to the server of `lease` and reads the head of its response. `body` is taken once a connection
 /// is there.
 pub(super) async fn run(
@@ -56,10 +67,120 @@ pub(super) async fn run(
     (outbound, body): (&Outbound, &mut Option<RequestBody<Incoming>>),
     asked: &Asked<'_>,
     way: Way,
-) -> Result<(ResponseHead, Reply<RequestBody<Incoming>>), Failed> {
-    let connection = connection(upstream, pools, lease, way)
-        .await
-        .map_err(Failed::Unreached)?;
+) -> Result<Answered, Failed> {
+    let greeting = greeting(upstream, asked);
+    let need = Need {
+        offer: match outbound.key {
+            // RFC 8441 is not spoken to servers: a WebSocket is an upgrade.
+            Some(_) => Offer::Http1,
+            None => Offer::Either,
+        },
+        idle: idle(outbound, way),
+        greeting: &greeting,
+    };
+    let mut tried = Tried::default();
+    loop {
+        let link = match link::take(upstream, pools, lease.endpoint(), need).await {
+            Ok(link) => link,
+            // The body is with the request that was not sent: it cannot be given back for another try.
+            Err(error) => return Err(tried.failed.unwrap_or(Failed::Unreached(error))),
+        };
+        let reserved = match link {
+            Link::Http2(reserved) => reserved,
+            Link::Http1(connection) => match (tried.failed, tried.unsent) {
+                // The server has forgotten HTTP/2 since.
+                (Some(failed), Some(_)) => return Err(failed),
+                _ => return over_http1(connection, lease, (outbound, body), asked).await,
+            },
+        };
+        let request = match tried.unsent.take() {
+            Some(request) => request,
+            None => request(lease, (outbound, body))?,
+        };
+        let exchange = http2::exchange(reserved, request, limit(outbound, asked));
+        let failed = match exchange.await {
+            Ok((head, reply)) => return Ok((head, Reply::Http2(reply))),
+            Err(failed) => *failed,
+        };
+        tried = tried.and_failed(failed, outbound, way)?;
+    }
+}
+
+/// What has become of a request over HTTP/2 so far.
+#[derive(Default)]
+struct Tried {
+    times: u32,
+    failed: Option<Failed>,
+    /// The request, where it came back as it was.
+    unsent: Option<Request<http2::Upload>>,
+}
+
+impl Tried {
+    /// Whether it may be sent once more.
+    fn and_failed(
+        self,
+        failed: http2::Failed,
+        outbound: &Outbound,
+        way: Way,
+    ) -> Result<Self, Failed> {
+        let untouched = failed.unsent.is_some()
+            || outbound.framing == Framing::Empty
+                && matches!(failed.error, ExchangeError::Refused(_));
+        // Said once only: a shared connection is taken again whether or not it had been used before.
+        let reused = failed.spent.reused
+            && way == Way::PoolFirst
+            && matches!(failed.error, ExchangeError::Broken(_));
+        let error = Failed::Exchange {
+            source: failed.error,
+            reused,
+        };
+        let times = self.times + 1;
+        if !untouched || times >= SENT_OVER_HTTP2 {
+            return Err(error);
+        }
+        Ok(Self {
+            times,
+            failed: Some(error),
+            unsent: failed.unsent,
+        })
+    }
+}
+
+/// Which kept connections will do: a request that could not be repeated must not meet its server's end.
+fn idle(outbound: &Outbound, way: Way) -> Idle {
+    let repeatable = outbound.framing == Framing::Empty
+        && outbound.method.is_idempotent()
+        && outbound.key.is_none();
+    match way {
+        Way::Fresh => Idle::New,
+        Way::PoolFirst if repeatable => Idle::Any,
+        Way::PoolFirst => Idle::Recent,
+    }
+}
+
+fn greeting(upstream: &Upstream, asked: &Asked<'_>) -> Vec<u8> {
+    let downstream = asked.downstream;
+    upstream
+        .config()
+        .proxy_protocol
+        .map(|version| proxy_header::encode(version, downstream.client.0, downstream.local))
+        .unwrap_or_default()
+}
+
+fn limit(outbound: &Outbound, asked: &Asked<'_>) -> Option<Duration> {
+    if outbound.key.is_some() {
+        asked.timeouts.upgrade
+    } else {
+        asked.timeouts.response
+    }
+}
+
+async fn over_http1(
+    connection: Connection,
+    lease: &Lease,
+    (outbound, body): (&Outbound, &mut Option<RequestBody<Incoming>>),
+    asked: &Asked<'_>,
+) -> Result<Answered, Failed> {
     let mut head = Vec::with_capacity(1024);
     outbound.write_head(lease.addr(), &mut head);
     let exchange = Exchange::new(
@@ -69,31 +190,30 @@ pub(super) async fn run(
         (outbound.framing, body.take()),
         outbound.send,
     );
-    let limit = if outbound.key.is_some() {
-        asked.timeouts.upgrade
-    } else {
-        asked.timeouts.response
-    };
-    exchange
-        .run(limit)
-        .await
-        .map_err(|(source, spent)| Failed::Exchange {
+    match exchange.run(limit(outbound, asked)).await {
+        Ok((head, reply)) => Ok((head, Reply::Http1(Box::new(reply)))),
+        Err((source, spent)) => Err(Failed::Exchange {
             source,
             reused: spent.reused,
-        })
+        }),
+    }
 }
 
-async fn connection(
-    upstream: &Upstream,
-    pools: &Pools,
+fn request(
     lease: &Lease,
-    way: Way,
-) -> Result<Connection, ConnectError> {
-    if way == Way::PoolFirst
-        && let Some(kept) = pools.take(lease.endpoint().id())
-    {
-        return Ok(kept);
-    }
-    let stream = connect::open(lease.addr(), upstream.config().connect_timeout).await?;
-    Ok(Connection::new(stream))
+    (outbound, body): (&Outbound, &mut Option<RequestBody<Incoming>>),
+) -> Result<Request<http2::Upload>, Failed> {
+    let upload = http2::Upload::new(body.take());
+    let (method, path) = (&outbound.method, &outbound.path);
+    http2::request(
+        lease.addr().scheme,
+        method,
+        path,
+        outbound.fields(lease.addr()),
+        upload,
+    )
+    .map_err(|error| Failed::Exchange {
+        source: ExchangeError::Client(error.into()),
+        reused: false,
+    })
 }

@@ -152,7 +152,7 @@ pub async fn forward(
     if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::accept(lease, &outbound, head, reply, asked).map(Answer::HandOver);
     }
-    let home = reply_body::Home::new(pools, lease, &head.headers);
+    let home = reply_body::Home::new(pools, upstream, lease, &head.headers);
     Ok(response::answer(head, reply, home, asked, record))
 }
 

@@ -11,29 +11,36 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::request_body::RequestBody;
+use crate::config::model::KeepAlive;
 use crate::http::body::BodyError;
 use crate::lifecycle::drain;
 use crate::net::ServerAddr;
 use crate::observe::access::{End, RequestRecord, StreamRecord};
 use crate::stream::{AfterFall, Expired, Lifetime, cut_short};
-use crate::upstream::Lease;
-use crate::upstream::http1::Reply;
 use crate::upstream::pool::{Pools, keep_alive_limit};
+use crate::upstream::{Lease, Reply, Upstream};
 
 /// Where a connection goes when its response has ended.
 pub(super) struct Home {
     pools: Rc<Pools>,
     lease: Lease,
-    limit: Option<Duration>,
+    limits: KeepAlive,
+    said: Option<Duration>,
 }
 
 impl Home {
     /// The pool of the server of `lease`, which said in `headers` how long it keeps an idle connection.
-    pub(super) fn new(pools: &Rc<Pools>, lease: Lease, headers: &HeaderMap) -> Self {
+    pub(super) fn new(
+        pools: &Rc<Pools>,
+        upstream: &Upstream,
+        lease: Lease,
+        headers: &HeaderMap,
+    ) -> Self {
         Self {
             pools: pools.clone(),
             lease,
-            limit: keep_alive_limit(headers),
+            limits: upstream.config().keep_alive,
+            said: keep_alive_limit(headers),
         }
     }
 
@@ -150,9 +157,13 @@ impl ReplyBody {
             return;
         };
         if let Some(connection) = reply.reusable() {
-            self.home
-                .pools
-                .keep(self.home.lease.endpoint().id(), connection, self.home.limit);
+            let Home {
+                pools,
+                lease,
+                limits,
+                said,
+            } = &self.home;
+            pools.keep(lease.endpoint().id(), connection, limits, *said);
         }
         self.record.close(End::Backend, Duration::ZERO);
     }

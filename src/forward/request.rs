@@ -49,6 +49,20 @@ impl Outbound {
         with_host.extend_from_slice(lines);
         write_request_head(out, &self.method, &self.path, &self.headers, &with_host);
     }
+
+    /// All fields for `server`, for a version of HTTP whose heads are no text.
+    pub(super) fn fields(&self, server: &ServerAddr) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        self.lines.clone().move_into(&mut headers);
+        if self.host == Host::Server
+            && let Ok(host) = HeaderValue::try_from(server.host_field())
+        {
+            headers.insert(header::HOST, host);
+        }
+        // hyper, which speaks it, knows nothing of it.
+        headers.remove(header::EXPECT);
+        headers
+    }
 }
 
 /// Makes a request for the server from the client's.

@@ -15,8 +15,8 @@ use crate::http::provenance;
 use crate::observe::access::{Kind, RequestRecord, StreamRecord};
 use crate::stream::event_stream::{self, Recode};
 use crate::stream::{AfterFall, Answer, HandOver, Lifetime, takes_chunks};
-use crate::upstream::Lease;
-use crate::upstream::http1::{Framing, Reply, ResponseHead};
+use crate::upstream::http1::{Framing, ResponseHead, Socket};
+use crate::upstream::{Lease, Reply};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -58,19 +58,20 @@ pub(super) fn answer(
         home.server(),
     );
     let recode = Recode::between(head.framing, takes_chunks(asked.version));
-    match recode.filter(|_recode| asked.downstream.slot.is_some() && reply.is_sent()) {
-        Some(recode) => {
-            let lease = (home.into_lease(), asked.after_fall);
-            hand_over(head, (reply, lease), recode, life, record)
-        }
-        None => {
-            let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
-            body(
-                head,
-                stream.ended_by(asked.downstream.guard.clone(), asked.after_fall),
-            )
-        }
-    }
+    let can_leave = asked.downstream.slot.is_some() && reply.has_socket();
+    let reply = match (recode.filter(|_recode| can_leave), reply) {
+        (Some(recode), reply) => match reply.into_socket() {
+            Ok(socket) => {
+                let lease = (home.into_lease(), asked.after_fall);
+                return hand_over(head, (socket, lease), recode, life, record);
+            }
+            Err(reply) => reply,
+        },
+        (None, reply) => reply,
+    };
+    let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
+    let guard = asked.downstream.guard.clone();
+    body(head, stream.ended_by(guard, asked.after_fall))
 }
 
 /// Puts into a response's head what every client is told, and what the route says. For streams and switched protocols too.
@@ -93,7 +94,7 @@ fn body(head: ResponseHead, body: ReplyBody) -> Answer {
 
 fn hand_over(
     mut head: ResponseHead,
-    (reply, (lease, after_fall)): (Reply<RequestBody<Incoming>>, (Lease, AfterFall)),
+    (socket, (lease, after_fall)): (Socket, (Lease, AfterFall)),
     recode: Recode,
     life: Lifetime,
     record: StreamRecord,
@@ -114,7 +115,6 @@ fn hand_over(
             HeaderValue::try_from(now).expect("an HTTP date is visible ASCII"),
         );
     }
-    let socket = reply.into_socket();
     let opening = event_stream::Opening {
         backend: socket.stream,
         early: socket.early,

@@ -7,7 +7,6 @@
 
 use std::rc::Rc;
 
-use http::Method;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -16,9 +15,9 @@ use super::request::Outbound;
 use super::request_body::RequestBody;
 use super::{Asked, ForwardError};
 use crate::respond;
-use crate::upstream::http1::{ExchangeError, Framing, Reply, ResponseHead};
+use crate::upstream::http1::{ExchangeError, Framing, ResponseHead};
 use crate::upstream::pool::Pools;
-use crate::upstream::{Ask, Lease, Upstream};
+use crate::upstream::{Ask, Lease, Reply, Upstream};
 
 /// A place at a server, with the head of its response and what follows it.
 pub(super) type Exchanged = (Lease, ResponseHead, Reply<RequestBody<Incoming>>);
@@ -122,10 +121,10 @@ fn may_repeat(failed: &Failed, outbound: &Outbound) -> bool {
     match failed {
         Failed::Unreached(_) => true,
         Failed::Exchange { source, .. } => {
-            let harmless = outbound.framing == Framing::Empty
-                && outbound.key.is_none()
-                && is_idempotent(&outbound.method);
-            harmless && is_unanswered(source)
+            let bare = outbound.framing == Framing::Empty && outbound.key.is_none();
+            // What its server says it has not looked at may be anything (RFC 9113 §8.7).
+            let untouched = matches!(source, ExchangeError::Refused(_));
+            bare && (untouched || outbound.method.is_idempotent() && is_unanswered(source))
         }
     }
 }
@@ -136,7 +135,11 @@ fn is_servers(failed: &Failed) -> bool {
         Failed::Unreached(_) => true,
         stale if is_stale(stale) => false,
         Failed::Exchange { source, .. } => match source {
+            // A server that takes no more for now, or is about to restart in order, has failed nobody.
+            ExchangeError::Refused(_) => false,
             ExchangeError::Broken(_)
+            | ExchangeError::Reset(_)
+            | ExchangeError::Http2(_)
             | ExchangeError::Closed { .. }
             | ExchangeError::BadHead(_)
             | ExchangeError::HeadTooLarge
@@ -147,12 +150,4 @@ fn is_servers(failed: &Failed) -> bool {
             }
         },
     }
-}
-
-/// RFC 9110 §9.2.2
-fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    )
 }

@@ -10,8 +10,8 @@ use super::{Asked, ForwardError, head_bytes};
 use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, StreamRecord};
 use crate::stream::{HandOver, Lifetime, tunnel};
-use crate::upstream::Lease;
-use crate::upstream::http1::{Reply, ResponseHead};
+use crate::upstream::http1::ResponseHead;
+use crate::upstream::{Lease, Reply};
 use crate::websocket::handshake;
 
 /// Checks the server's 101 and makes a tunnel of both sockets.
@@ -25,11 +25,11 @@ pub(super) fn accept(
     reply: Reply<RequestBody<Incoming>>,
     asked: &Asked<'_>,
 ) -> Result<HandOver, ForwardError> {
-    let Some(key) = &outbound.key else {
-        return Err(ForwardError::UnaskedUpgrade {
-            server: lease.addr().clone(),
-        });
+    let unasked = || ForwardError::UnaskedUpgrade {
+        server: lease.addr().clone(),
     };
+    let key = outbound.key.as_ref().ok_or_else(unasked)?;
+    let socket = reply.into_socket().map_err(|_shared| unasked())?;
     let wrong = |source| ForwardError::Upgrade {
         server: lease.addr().clone(),
         source,
@@ -43,7 +43,6 @@ pub(super) fn accept(
         .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     complete(&mut head, asked);
 
-    let socket = reply.into_socket();
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
     let opening = tunnel::Opening {
         backend: socket.stream,

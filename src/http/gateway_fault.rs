@@ -33,6 +33,12 @@ pub enum GatewayFault {
     ResponseHeadTooLarge,
     /// The response's transfer coding cannot be decoded.
     TransferCoding,
+    /// TLS with the backend did not come about.
+    TlsProtocol,
+    /// The backend's certificate is not trusted.
+    TlsCertificate,
+    /// The backend ended TLS with an alert, as when it misses a certificate of ours.
+    TlsAlert,
     /// The backend agreed to an upgrade in a way that breaks its protocol.
     UpgradeFailed,
 }
@@ -79,6 +85,9 @@ impl GatewayFault {
             Self::ResponseIncomplete => Row(BAD, "http_response_incomplete", broken),
             Self::ResponseHeadTooLarge => Row(BAD, "http_response_header_section_size", broken),
             Self::TransferCoding => Row(BAD, "http_response_transfer_coding", broken),
+            Self::TlsProtocol => Row(BAD, "tls_protocol_error", unreachable),
+            Self::TlsCertificate => Row(BAD, "tls_certificate_error", unreachable),
+            Self::TlsAlert => Row(BAD, "tls_alert_received", unreachable),
             Self::UpgradeFailed => Row(BAD, "http_upgrade_failed", broken),
         }
     }

@@ -3,6 +3,7 @@
 //! [`serve`] is its owner: it finds out what is spoken, and lets [`http1`] or [`http2`] drive hyper.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -44,7 +45,7 @@ pub(super) async fn serve(
     held: Held,
 ) {
     let snapshot = listener.service.snapshot();
-    let Ends { client, port } = match ends(&mut tcp, client, &listener, &snapshot.config).await {
+    let Ends { client, local } = match ends(&mut tcp, client, &listener, &snapshot.config).await {
         Ok(ends) => ends,
         Err(error) => {
             tracing::debug!(%client, cause = respond::chain(&error), "no PROXY header");
@@ -79,7 +80,8 @@ pub(super) async fn serve(
     let slot = (protocol == Protocol::Http1).then(Slot::default);
     let downstream = Downstream {
         client,
-        port,
+        local,
+        port: local.port(),
         scheme,
         slot,
         guard: held.0.clone(),
@@ -102,10 +104,10 @@ pub(super) async fn serve(
     }
 }
 
-/// Who a connection's client is, and the port that it has connected to.
+/// Who a connection's client is, and what it has connected to.
 struct Ends {
     client: ClientAddr,
-    port: u16,
+    local: SocketAddr,
 }
 
 /// Why it is not known who the client is.
@@ -125,9 +127,14 @@ async fn ends(
     listener: &Listener,
     config: &Config,
 ) -> Result<Ends, NotAnnounced> {
-    let port = tcp.local_addr().map_or(0, |address| address.port());
+    // It cannot fail on a connected socket; if it does, servers are told of no address.
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let local = tcp.local_addr().unwrap_or(nowhere);
     if !listener.proxy_protocol || !config.trust.believes(peer.0.ip()) {
-        return Ok(Ends { client: peer, port });
+        return Ok(Ends {
+            client: peer,
+            local,
+        });
     }
     let limit = match listener.protocol {
         ListenerProtocol::Tls => config.limits.tls_handshake_timeout,
@@ -136,12 +143,16 @@ async fn ends(
     let announced = tokio::time::timeout(limit, proxy_protocol::read(tcp))
         .await
         .map_err(|_elapsed| NotAnnounced::TimedOut(limit))??;
-    Ok(
-        announced.map_or(Ends { client: peer, port }, |announced| Ends {
+    Ok(announced.map_or(
+        Ends {
+            client: peer,
+            local,
+        },
+        |announced| Ends {
             client: ClientAddr(announced.client),
-            port: announced.local.port(),
-        }),
-    )
+            local: announced.local,
+        },
+    ))
 }
 
 /// What hyper calls for each request.

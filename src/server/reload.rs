@@ -51,10 +51,13 @@ impl Server {
         );
         let snapshot = Snapshot::build(config, Some(&before), &self.tickets)
             .map_err(|error| respond::chain(&error))?;
+        let dns = Arc::new(snapshot.config.dns.clone());
         // Nothing below can fail.
         self.shared.store(Arc::new(snapshot));
         self.checks.follow(self.shared.load().upstreams());
         self.listeners.replace(&listeners, fresh, &mut self.workers);
+        // Also where they are the same: what the system says may have changed.
+        self.workers.resolve_by(&dns);
         self.permits.resize(connections);
         self.log.apply(&log);
         Ok(changes)
@@ -73,6 +76,7 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     setting("listen", before.listeners == after.listeners);
     setting("tls", before.tls == after.tls);
     setting("trust", before.trust == after.trust);
+    setting("dns", before.dns == after.dns);
     setting("limits", before.limits == after.limits);
     setting("errors", before.errors == after.errors);
     setting("log", before.log == after.log);

@@ -12,12 +12,13 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::model::ListenerProtocol;
+use crate::config::model::{Dns, ListenerProtocol};
 use crate::lifecycle::{drain, tasks};
 use crate::limits::Permits;
 use crate::listen::{self, Listener};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
+use crate::upstream::resolve;
 
 /// Commands that wait for a worker at most. They come from reloads and from the drain.
 const COMMANDS: usize = 256;
@@ -39,6 +40,8 @@ pub(super) enum Command {
         https_port: u16,
         removed: CancellationToken,
     },
+    /// Resolve names by these servers from now on.
+    Resolve { dns: Arc<Dns> },
     /// End, until then.
     Drain { deadline: Instant },
 }
@@ -78,6 +81,12 @@ impl Workers {
     pub(super) fn each<T>(&mut self, parts: Vec<T>, command: impl Fn(T) -> Command) {
         for (worker, part) in self.0.iter().zip(parts) {
             worker.tell(command(part));
+        }
+    }
+
+    pub(super) fn resolve_by(&self, dns: &Arc<Dns>) {
+        for worker in &self.0 {
+            worker.tell(Command::Resolve { dns: dns.clone() });
         }
     }
 
@@ -147,6 +156,7 @@ async fn work(
     permits: Permits,
     mut commands: mpsc::Receiver<Command>,
 ) -> usize {
+    resolve::ask(&shared.load().config.dns.servers);
     let service = Rc::new(Service::new(shared));
     let trigger = drain::Trigger::new();
     let mut ticks = tokio::time::interval(TICK);
@@ -177,12 +187,15 @@ async fn work(
                 };
                 accept(socket, listener, &trigger);
             }
+            Some(Command::Resolve { dns }) => resolve::ask(&dns.servers),
             Some(Command::Drain { deadline }) => break deadline,
             // The process has gone without a word: so do we.
             None => break Instant::now(),
         }
     };
-    end(&trigger, deadline).await
+    let left = end(&service, &trigger, deadline).await;
+    resolve::close();
+    left
 }
 
 fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Trigger) {
@@ -197,12 +210,14 @@ fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Tr
 }
 
 /// Waits until all has ended or the deadline has come.
-async fn end(trigger: &drain::Trigger, deadline: Instant) -> usize {
+async fn end(service: &Service, trigger: &drain::Trigger, deadline: Instant) -> usize {
     trigger.begin(deadline);
     if tokio::time::timeout_at(deadline, trigger.drained())
         .await
         .is_ok()
     {
+        // Nothing is under way: what is kept would keep its task.
+        service.pools().clear();
         // Feeds and hyper's own tasks end by themselves once their connections have.
         return tail().await;
     }

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -26,6 +27,8 @@ use crate::tls::ClientStream;
 pub struct Downstream {
     /// The client.
     pub client: ClientAddr,
+    /// Our own address on it, for PROXY headers.
+    pub local: SocketAddr,
     /// The local port, for `X-Forwarded-Port`.
     pub port: u16,
     /// `https` or `http`.

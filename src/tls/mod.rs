@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod certificates;
+pub mod client;
 mod stream;
 
 pub use stream::{ClientStream, ServerStream, TlsStream};

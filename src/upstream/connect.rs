@@ -1,14 +1,16 @@
-//! A new connection to a server.
+//! A new connection to a server: its name, TCP or a socket in the file system, the PROXY header, TLS.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Instant;
 
-use crate::net::{Authority, Place, ServerAddr};
+use super::{dial, resolve};
+use crate::net::{Authority, Place, Scheme, ServerAddr};
 use crate::tls::ServerStream;
+use crate::tls::accept::Protocol;
+use crate::tls::client::{Offer, ServerHandshakeError, ServerTls};
 
 /// Why a server could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +33,25 @@ pub enum ConnectError {
         #[source]
         source: io::Error,
     },
-    /// The time was up, name resolution included.
+    /// There is a connection, but not one of TLS.
+    #[error("no TLS with `{server}`")]
+    Tls {
+        /// Where.
+        server: ServerAddr,
+        /// What is wrong.
+        #[source]
+        source: ServerHandshakeError,
+    },
+    /// The server does not speak HTTP/2 although it should.
+    #[error("no HTTP/2 with `{server}`")]
+    Http2 {
+        /// Where.
+        server: ServerAddr,
+        /// What is wrong.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The time was up: for name resolution, TCP and TLS in all, or for the turn to connect.
     #[error("`{server}` did not answer within {limit:?}")]
     TimedOut {
         /// Where.
@@ -41,31 +61,33 @@ pub enum ConnectError {
     },
 }
 
-/// Connects to `server` within `limit` in all.
+/// How a connection is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner<'a> {
+    /// For `https://` servers.
+    pub tls: Option<&'a ServerTls>,
+    /// What is to be spoken.
+    pub offer: Offer,
+    /// A PROXY header: it goes before anything else, TLS included.
+    pub greeting: &'a [u8],
+}
+
+/// Connects to `server` within `limit` in all, and tells what is spoken there.
 ///
 /// # Errors
 /// [`ConnectError`].
 ///
 /// # Cancel safety
 /// Dropping it gives the connection up.
-pub async fn open(server: &ServerAddr, limit: Duration) -> Result<ServerStream, ConnectError> {
-    match &server.place {
-        Place::Tcp(authority) => tcp(authority, limit).await.map(ServerStream::Tcp),
-        Place::Unix(path) => {
-            let connected = tokio::time::timeout(limit, UnixStream::connect(path)).await;
-            let (server, timed_out) = (server.clone(), server.clone());
-            connected
-                .map_err(|_elapsed| ConnectError::TimedOut {
-                    server: timed_out,
-                    limit,
-                })?
-                .map(ServerStream::Unix)
-                .map_err(|source| ConnectError::Refused { server, source })
-        }
-    }
+pub async fn open(
+    server: &ServerAddr,
+    manner: Manner<'_>,
+    limit: Duration,
+) -> Result<(ServerStream, Protocol), ConnectError> {
+    within(server, limit, connected(server, manner)).await
 }
 
-/// Connects to `authority` by TCP, trying all of its addresses in turn, within `limit` in all.
+/// Connects to `authority` by TCP, whichever of its addresses is first, within `limit` in all.
 ///
 /// # Errors
 /// [`ConnectError`]: the name does not resolve, every address refuses, or the time is up.
@@ -73,44 +95,82 @@ pub async fn open(server: &ServerAddr, limit: Duration) -> Result<ServerStream, 
 /// # Cancel safety
 /// Dropping it gives the connection up.
 pub async fn tcp(authority: &Authority, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let deadline = Instant::now() + limit;
-    let timed_out = || ConnectError::TimedOut {
-        server: authority.clone().into(),
-        limit,
+    within(&authority.clone().into(), limit, dialled(authority)).await
+}
+
+/// Gives `attempt` at `server` so much time.
+pub(super) async fn within<T>(
+    server: &ServerAddr,
+    limit: Duration,
+    attempt: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let in_time = tokio::time::timeout(limit, attempt).await;
+    in_time.unwrap_or_else(|_elapsed| {
+        Err(ConnectError::TimedOut {
+            server: server.clone(),
+            limit,
+        })
+    })
+}
+
+async fn connected(
+    server: &ServerAddr,
+    manner: Manner<'_>,
+) -> Result<(ServerStream, Protocol), ConnectError> {
+    let refused = |source| ConnectError::Refused {
+        server: server.clone(),
+        source,
     };
-    let attempt = async {
-        let mut refused = None;
-        for address in resolve(authority).await? {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => return Ok(tcp),
-                Err(error) => refused = Some(error),
-            }
+    let authority = match &server.place {
+        Place::Tcp(authority) => authority,
+        Place::Unix(path) => {
+            let mut unix = UnixStream::connect(path).await.map_err(refused)?;
+            unix.write_all(manner.greeting).await.map_err(refused)?;
+            return Ok((ServerStream::Unix(unix), Protocol::Http1));
         }
-        let source = refused.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-        Err(ConnectError::Refused {
+    };
+    let mut tcp = dialled(authority).await?;
+    tcp.write_all(manner.greeting).await.map_err(refused)?;
+    match (server.scheme, manner.offer) {
+        (Scheme::Https, offer) => {
+            let wrong = |source| ConnectError::Tls {
+                server: server.clone(),
+                source,
+            };
+            let Some(tls) = manner.tls else {
+                // The check makes settings wherever there is such a server.
+                let source = ServerHandshakeError::Failed(io::ErrorKind::Unsupported.into());
+                return Err(wrong(source));
+            };
+            tls.connect(&authority.host, offer, tcp)
+                .await
+                .map_err(wrong)
+        }
+        (Scheme::H2c, Offer::Either) => Ok((ServerStream::Tcp(tcp), Protocol::Http2)),
+        (Scheme::H2c, Offer::Http1) | (Scheme::Http, _) => {
+            Ok((ServerStream::Tcp(tcp), Protocol::Http1))
+        }
+    }
+}
+
+async fn dialled(authority: &Authority) -> Result<TcpStream, ConnectError> {
+    let addresses =
+        resolve::addresses(authority)
+            .await
+            .map_err(|source| ConnectError::Resolve {
+                host: authority.host.to_string(),
+                source,
+            })?;
+    let tcp = dial::first_of(&addresses)
+        .await
+        .map_err(|source| ConnectError::Refused {
             server: authority.clone().into(),
             source,
-        })
-    };
-    let tcp = tokio::time::timeout_at(deadline, attempt)
-        .await
-        .map_err(|_elapsed| timed_out())??;
+        })?;
     // Without this a small frame waits for the acknowledgement of the one before it (RFC 896). It cannot fail on a
     // connected socket; if it does, the stream is only slower.
     let _ = tcp.set_nodelay(true);
     Ok(tcp)
-}
-
-async fn resolve(authority: &Authority) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(address) = authority.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, authority.port)]);
-    }
-    let found = tokio::net::lookup_host((&*authority.host, authority.port)).await;
-    let failed = |source| ConnectError::Resolve {
-        host: authority.host.to_string(),
-        source,
-    };
-    Ok(found.map_err(failed)?.collect())
 }
 
 #[cfg(test)]

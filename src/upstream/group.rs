@@ -346,6 +346,7 @@ fn reached_alike(before: &model::Upstream, after: &model::Upstream) -> bool {
     without_effect.health.clone_from(&after.health);
     without_effect.passive = after.passive;
     without_effect.slow_start = after.slow_start;
+    without_effect.keep_alive = after.keep_alive;
     without_effect == *after
 }
 

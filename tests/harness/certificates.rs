@@ -9,8 +9,13 @@ use rcgen::{
 };
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::CertificateDer;
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use rustls::{
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    WantsVerifier,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// The names every test's gate answers to, unless it says otherwise.
 const NAMES: &[&str] = &["localhost", "127.0.0.1", "gate.test"];
@@ -94,6 +99,44 @@ pub fn client_config(
         .map(|name| name.as_bytes().to_vec())
         .collect();
     config.resumption = Resumption::in_memory_sessions(16);
+    config
+}
+
+/// A server with a certificate for these names that takes these protocols by ALPN.
+pub fn server_config(names: &[&str], protocols: &[&str]) -> ServerConfig {
+    let builder = server_builder().with_no_client_auth();
+    with_leaf(builder, names, protocols)
+}
+
+/// The same for clients that show a certificate of the authority's.
+pub fn server_config_for_known_clients(names: &[&str]) -> ServerConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority().as_ref().der().clone()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = server_builder().with_client_cert_verifier(verifier.build().unwrap());
+    with_leaf(builder, names, &[])
+}
+
+fn server_builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+}
+
+fn with_leaf(
+    builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+    names: &[&str],
+    protocols: &[&str],
+) -> ServerConfig {
+    let leaf = leaf(names);
+    let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).unwrap();
+    let mut config = builder.with_single_cert(vec![leaf.der], key).unwrap();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     config
 }
 

@@ -7,13 +7,16 @@ mod backend;
 mod behaviour;
 mod certificates;
 mod checked;
+mod dns;
 mod event_source;
 mod feed;
 mod gate;
+mod h2_backend;
 mod h2_client;
 mod log;
 mod program;
 mod relay;
+mod tls_backend;
 mod tools;
 mod websocket;
 mod wire;
@@ -29,15 +32,21 @@ pub use behaviour::{
     answers_101_fast, closes_mid_body, echo_http, echo_websocket, half_closes, refuses_upgrade,
     stalls_after_head, wrong_accept,
 };
-pub use certificates::{authority_file, client_config, leaf, untrusting_client_config};
+pub use certificates::{
+    authority_file, client_config, leaf, server_config, server_config_for_known_clients,
+    untrusting_client_config,
+};
 pub use checked::{Checked, balanced, refusing};
+pub use dns::NameServer;
 pub use event_source::{Event, Heard, Subscriber};
 pub use feed::Feed;
 pub use gate::{Gate, Reloaded, connect};
+pub use h2_backend::H2Backend;
 pub use h2_client::{H2Client, H2Response};
 pub use log::Line;
 pub use program::{Outcome, run_program};
 pub use relay::Relay;
+pub use tls_backend::TlsBackend;
 pub use tools::{Server, browser_driver, node, output, python, tool};
 pub use websocket::WebSocketClient;
 pub use wire::{Body, Head, TlsWire, Wire};

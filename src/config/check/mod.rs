@@ -13,6 +13,7 @@ mod listen;
 mod names;
 mod route;
 mod secret;
+mod server_tls;
 mod tls;
 mod upstream;
 
@@ -28,12 +29,13 @@ use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
 use crate::config::model::{
-    BodyPace, Config, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat, Process, Trust,
+    BodyPace, Config, Dns, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat, Process,
+    Trust,
 };
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
-use crate::config::schema::{Root, limits, server, trust};
+use crate::config::schema::{Root, dns, limits, server, trust};
 use crate::tls::certificates::Certificate;
 
 /// What a check needs beside what was typed.
@@ -98,6 +100,7 @@ pub(crate) fn config(
         tls,
         trust: trust(&root.trust),
         limits,
+        dns: dns(&root.dns),
         upstreams,
         bridges,
         routes,
@@ -159,6 +162,16 @@ fn trust(table: &Field<trust::Trust>) -> Trust {
                     forwarded: has(trust::Kind::Forwarded),
                 }
             }),
+    }
+}
+
+fn dns(table: &Field<dns::Dns>) -> Dns {
+    let servers = table.get(|dns| &dns.servers).into_iter();
+    Dns {
+        servers: servers
+            .flat_map(|list| &list.0)
+            .map(|server| server.value.0)
+            .collect(),
     }
 }
 

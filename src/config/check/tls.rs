@@ -39,6 +39,22 @@ fn load(table: &tls::Certificate, context: &mut Context<'_>) -> Option<Certifica
     let cert = required(&table.cert, "cert", table, context);
     let key = required(&table.key, "key", table, context);
     let (cert, key) = (cert?, key?);
+    let certificate = pair(cert, key, context)?;
+    if certificate.names.is_empty() {
+        let typed = context.typed(cert.place);
+        let message =
+            format!("`{typed}` has no DNS names: only as the first certificate is it shown");
+        context.diagnostics.warning(cert.place, message);
+    }
+    Some(certificate)
+}
+
+/// A certificate from two files that were named.
+pub(super) fn pair(
+    cert: &Located<Text>,
+    key: &Located<Text>,
+    context: &mut Context<'_>,
+) -> Option<Certificate> {
     let (cert_path, key_path) = (context.path(cert), context.path(key));
     context.note_read(&cert_path);
     context.note_read(&key_path);
@@ -48,16 +64,9 @@ fn load(table: &tls::Certificate, context: &mut Context<'_>) -> Option<Certifica
     let private_key =
         certificates::load_key(&key_path).map_err(|error| tell(&error, cert, key, context));
     let (chain, private_key) = (chain.ok()?, private_key.ok()?);
-    let certificate = Certificate::from_der(cert_path.display().to_string(), chain, private_key)
+    Certificate::from_der(cert_path.display().to_string(), chain, private_key)
         .map_err(|error| tell(&error, cert, key, context))
-        .ok()?;
-    if certificate.names.is_empty() {
-        let typed = context.typed(cert.place);
-        let message =
-            format!("`{typed}` has no DNS names: only as the first certificate is it shown");
-        context.diagnostics.warning(cert.place, message);
-    }
-    Some(certificate)
+        .ok()
 }
 
 fn required<'a>(
@@ -75,7 +84,7 @@ fn required<'a>(
     field.located()
 }
 
-fn tell(
+pub(super) fn tell(
     error: &CertificateError,
     cert: &Located<Text>,
     key: &Located<Text>,

@@ -1,9 +1,10 @@
 //! `[upstream.NAME]`
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::config::check::{Context, balance, seconds, to_usize};
-use crate::config::model::{Server, Upstream};
+use crate::config::check::{Context, balance, seconds, server_tls, to_usize};
+use crate::config::model::{KeepAlive, Server, Upstream};
 use crate::config::schema::decode::Located;
 use crate::config::schema::table::Table;
 use crate::config::schema::upstream;
@@ -14,8 +15,12 @@ pub(crate) fn check(
     context: &mut Context<'_>,
 ) -> Upstream {
     let balance = balance::balance(&name, table, context);
+    let servers = servers(&name, table, context);
     Upstream {
-        servers: servers(&name, table, context),
+        tls: server_tls::check(table, &servers, context),
+        proxy_protocol: table.proxy_protocol.map_or(None, |word| word.0.0),
+        keep_alive: keep_alive(table.keep_alive.value()),
+        servers,
         connect_timeout: table.connect_timeout.map_or(seconds(3), |time| time.0),
         // Bounded by the schema to ten.
         retries: table
@@ -30,6 +35,23 @@ pub(crate) fn check(
         passive: balance::passive(&table.passive),
         slow_start: table.slow_start.value().and_then(|time| time.0),
         name,
+    }
+}
+
+fn keep_alive(table: Option<&upstream::KeepAlive>) -> KeepAlive {
+    let default = KeepAlive::default();
+    let Some(table) = table else {
+        return default;
+    };
+    KeepAlive {
+        idle: table.idle.map_or(default.idle, |idle| idle.0),
+        connections: table
+            .connections
+            .map_or(default.connections, |count| to_usize(count.0)),
+        max_age: table.max_age.map_or(default.max_age, |age| age.0),
+        requests: table
+            .requests
+            .map_or(default.requests, |count| NonZeroU64::new(count.0)),
     }
 }
 

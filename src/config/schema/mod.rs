@@ -8,6 +8,7 @@ pub(crate) mod balance;
 pub(crate) mod bridge;
 pub(crate) mod collection;
 pub(crate) mod decode;
+pub(crate) mod dns;
 pub(crate) mod errors;
 pub(crate) mod feed;
 pub(crate) mod fields;
@@ -44,6 +45,8 @@ table! {
         tls: tls::Tls,
         /// Who is believed.
         trust: trust::Trust,
+        /// How names of servers are resolved.
+        dns: dns::Dns,
         /// What one client can take from the others.
         limits: limits::Limits,
         /// Servers that exist already.

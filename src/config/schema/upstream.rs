@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use rustls_pki_types::ServerName;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::config::model::ProxyVersion;
 use crate::config::schema::balance::{Cookie, Health, Passive, Policy};
 use crate::config::schema::collection::List;
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
-use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar};
+use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Text, Word};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::config::schema::url::{self, Url};
-use crate::config::units::{HOUR, MINUTE, Period, SECOND, TimeLimit};
+use crate::config::units::{DAY, HOUR, MINUTE, Period, SECOND, TimeLimit};
 use crate::net::{Place, Scheme, ServerAddr};
 
 table! {
@@ -20,7 +22,7 @@ table! {
         /// `["http://127.0.0.1:3000", { url = "http://127.0.0.1:3001", weight = 2 }]`: at least one. `http://`, `https://`
         /// (HTTP/2 or HTTP/1.1 by ALPN), `h2c://` (HTTP/2 in clear text) or `unix:/path` (HTTP/1.1). Required.
         servers: List<Server>,
-        /// One TCP connect, name resolution included. Default `"3s"`.
+        /// One connection: name resolution, TCP and TLS in all. Default `"3s"`.
         connect_timeout: Period<10, { 5 * MINUTE }>,
         /// How often a request that cannot have reached a server is tried again. Default `1`, up to 10.
         retries: Integer<0, 10>,
@@ -40,6 +42,71 @@ table! {
         passive: Passive,
         /// A server that comes back gets its share little by little, from a tenth on, over this time. Default `"0"`: all at once.
         slow_start: TimeLimit<SECOND, HOUR>,
+        /// How `https://` servers are spoken to.
+        tls: UpstreamTls,
+        /// `"v1"` or `"v2"`: each connection begins with a PROXY header that names the client, and carries one request or
+        /// WebSocket. Default `"off"`.
+        proxy_protocol: OneOf<Proxying>,
+        /// Which connections are kept for later requests, by each worker to each server.
+        keep_alive: KeepAlive,
+    }
+}
+
+table! {
+    /// `tls` of an upstream.
+    UpstreamTls, "`tls`", "a table, `{ ca = … }`" {
+        /// Certificates as PEM, one of which must have signed the server's. A path relative to this file. Default: those
+        /// that the system trusts.
+        ca: Text,
+        /// The name that the server's certificate must have, and that is asked for (SNI). Default: the host of its URL.
+        server_name: TlsName,
+        /// A certificate for servers that ask who we are: the chain as PEM. A path relative to this file.
+        client_cert: Text,
+        /// Its private key as PEM, without a passphrase. A path relative to this file.
+        client_key: Text,
+        /// Whether the server's certificate is checked. Default `true`; with `false` anybody in between can read along.
+        verify: bool,
+    }
+}
+
+table! {
+    /// `keep_alive` of an upstream.
+    KeepAlive, "`keep_alive`", "a table, `{ idle = … }`" {
+        /// How long a connection may be idle; less where the server says so. Default `"60s"`, up to `"1h"`; `"0"`: none is kept.
+        idle: Period<0, HOUR>,
+        /// Idle connections kept at most. Default `256`, up to 65536.
+        connections: Integer<0, 65_536>,
+        /// The age from which a connection gets no more requests. Default `"0"` (none), up to `"1d"`.
+        max_age: TimeLimit<SECOND, DAY>,
+        /// Requests on one connection at most. Default `0` (no limit), up to a million.
+        requests: Integer<0, 1_000_000>,
+    }
+}
+
+/// What `proxy_protocol` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proxying(pub(crate) Option<ProxyVersion>);
+
+impl Word for Proxying {
+    const EXPECTED: &'static str = "a version of the PROXY protocol";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self(None)),
+        ("v1", Self(Some(ProxyVersion::V1))),
+        ("v2", Self(Some(ProxyVersion::V2))),
+    ];
+}
+
+/// A name or an address that a certificate can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsName(pub(crate) ServerName<'static>);
+
+impl Scalar for TlsName {
+    const EXPECTED: &'static str = "a server's name such as \"app.internal\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        ServerName::try_from(text.to_owned())
+            .map(Self)
+            .map_err(|_| Refusal::malformed("it is neither a host name nor an address"))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Endpoint, EndpointId, Upstream};
-use crate::config::model::Health;
+use crate::config::model::{self, Health};
 use crate::lifecycle::tasks;
 use rounds::{Change, Rounds};
 
@@ -46,7 +46,7 @@ impl Checks {
                 };
                 let kept = before.remove(&endpoint.id());
                 let check = kept.filter(|check| check.rule == *rule).unwrap_or_else(|| {
-                    let run = run(config.name.clone(), endpoint.clone(), rule.clone());
+                    let run = run(config.clone(), endpoint.clone(), rule.clone());
                     Check {
                         rule: rule.clone(),
                         _task: AbortOnDropHandle::new(tasks::spawn(run)),
@@ -59,11 +59,11 @@ impl Checks {
 }
 
 /// Checks one server for ever.
-async fn run(upstream: Arc<str>, endpoint: Arc<Endpoint>, rule: Health) {
+async fn run(config: Arc<model::Upstream>, endpoint: Arc<Endpoint>, rule: Health) {
     let mut rounds = Rounds::of(endpoint.is_up());
-    let server = endpoint.addr();
+    let (upstream, server) = (&config.name, endpoint.addr());
     loop {
-        let outcome = probe::probe(server, &rule).await;
+        let outcome = probe::probe(server, &config, &rule).await;
         let cause = outcome.as_ref().err().map(ToString::to_string);
         match rounds.on(outcome.is_ok(), &rule) {
             Some(Change::Fell) => {

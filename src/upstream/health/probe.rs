@@ -8,14 +8,17 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 
-use crate::config::model::Health;
+use crate::config::model::{Health, Upstream};
 use crate::lifecycle::tasks;
-use crate::net::{Place, Scheme, ServerAddr};
+use crate::net::{Place, ServerAddr};
 use crate::tls::ServerStream;
-use crate::upstream::connect::{self, ConnectError};
+use crate::tls::accept::Protocol;
+use crate::tls::client::Offer;
+use crate::upstream::connect::{self, ConnectError, Manner};
 use crate::upstream::http1::{
     Connection, Exchange, ExchangeError, Framing, SendBody, write_request_head,
 };
+use crate::upstream::proxy_header;
 
 /// How the server knows a check from a request.
 const USER_AGENT: HeaderValue = HeaderValue::from_static("streamgate-health-check");
@@ -44,16 +47,25 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// Asks `server` how it is.
+/// Asks `server` how it is, by a connection as those of its `upstream`'s requests are.
 ///
 /// # Cancel safety
 /// Dropping it closes the connection.
-pub(super) async fn probe(server: &ServerAddr, rule: &Health) -> Result<(), Failure> {
+pub(super) async fn probe(
+    server: &ServerAddr,
+    upstream: &Upstream,
+    rule: &Health,
+) -> Result<(), Failure> {
+    let greeting = upstream.proxy_protocol.map(proxy_header::of_our_own);
+    let manner = Manner {
+        tls: upstream.tls.as_ref(),
+        offer: Offer::Either,
+        greeting: greeting.as_deref().unwrap_or_default(),
+    };
     let asked = async {
-        let stream = connect::open(server, rule.timeout).await?;
-        match server.scheme {
-            Scheme::H2c => http2(stream, server, rule).await,
-            Scheme::Http | Scheme::Https => http1(stream, server, rule).await,
+        match connect::open(server, manner, rule.timeout).await? {
+            (stream, Protocol::Http2) => http2(stream, server, rule).await,
+            (stream, Protocol::Http1) => http1(stream, server, rule).await,
         }
     };
     let status = tokio::time::timeout(rule.timeout, asked)

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncRead;
+use tokio::time::Instant;
 
 use crate::lifecycle::scratch;
 use crate::tls::ServerStream;
@@ -18,6 +19,10 @@ pub struct Connection {
     pub(super) unread: Bytes,
     /// Whether an exchange has ended on it before this one.
     pub(super) reused: bool,
+    /// Exchanges that have ended on it.
+    pub(super) requests: u64,
+    pub(super) born: Instant,
+    pub(super) single: bool,
 }
 
 impl Connection {
@@ -28,7 +33,37 @@ impl Connection {
             stream: stream.into(),
             unread: Bytes::new(),
             reused: false,
+            requests: 0,
+            born: Instant::now(),
+            single: false,
         }
+    }
+
+    /// A fresh connection for one request only.
+    #[must_use]
+    pub fn single(stream: impl Into<ServerStream>) -> Self {
+        Self {
+            single: true,
+            ..Self::new(stream)
+        }
+    }
+
+    /// When it was opened.
+    #[must_use]
+    pub fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// How many requests were answered on it.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Whether it is for one request only.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.single
     }
 
     /// Whether an exchange has ended on it before: then the server may have closed it just when it was needed.

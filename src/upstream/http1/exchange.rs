@@ -53,6 +53,15 @@ pub enum ExchangeError {
     /// The request's body made no progress for too long.
     #[error("the request's body made no progress within {0:?}")]
     Stalled(Duration),
+    /// The server refused the request before it looked at it (RFC 9113 §8.7), or was not there any more.
+    #[error("the server refused the request unseen")]
+    Refused(#[source] hyper::Error),
+    /// The server ended the request's stream, or its connection.
+    #[error("the server ended the stream")]
+    Reset(#[source] hyper::Error),
+    /// What came is not HTTP/2.
+    #[error("the server broke HTTP/2")]
+    Http2(#[source] hyper::Error),
     /// The client's body broke off.
     #[error("the request's body broke off")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -26,6 +26,9 @@ pub enum ReplyError {
     /// The chunk framing is broken.
     #[error("the server broke the chunk framing")]
     Chunk(#[source] chunked::ChunkError),
+    /// The server ended the stream within the body (RFC 9113 §5.4.2), or its connection broke.
+    #[error("the server ended the stream within the body")]
+    Http2(#[source] hyper::Error),
     /// The request's body, still under way, broke off.
     #[error("the request's body broke off")]
     Request(#[source] ExchangeError),
@@ -103,6 +106,7 @@ where
             && self.connection.unread.is_empty();
         clean.then_some(Connection {
             reused: true,
+            requests: self.connection.requests + 1,
             ..self.connection
         })
     }

@@ -89,6 +89,7 @@ impl Gate {
     fn downstream(&self, slot: Option<Slot>) -> Downstream {
         Downstream {
             client: ClientAddr(([127, 0, 0, 1], 1).into()),
+            local: ([127, 0, 0, 1], 80).into(),
             port: 80,
             scheme: "http",
             slot,
