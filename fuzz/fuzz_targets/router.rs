@@ -5,7 +5,8 @@
 
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use streamgate::route::{Found, HostPattern, PathPattern, Router, Rule, path};
+use streamgate::route::plain_path::{self, EncodedSlashes};
+use streamgate::route::{Found, HostPattern, PathPattern, Router, Rule};
 
 fuzz_target!(|text: &str| {
     let mut lines: Vec<&str> = text.lines().take(32).collect();
@@ -21,7 +22,7 @@ fuzz_target!(|text: &str| {
     let mut parts = request.split(' ');
     let (host, target) = (parts.next().unwrap_or(""), parts.next().unwrap_or("/"));
     let method = parts.next().and_then(|method| method.parse().ok());
-    if path::check(target).is_err() {
+    if plain_path::check(target, EncodedSlashes::Keep).is_err() {
         return;
     }
     let method = method.unwrap_or(Method::GET);

@@ -6,7 +6,7 @@ mod http2;
 mod http2_io;
 mod http2_streams;
 mod idle;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod socket;
 mod watched;
 

@@ -28,20 +28,29 @@ const FIXED: usize = 16;
 
 /// The two ends of a connection that was announced: the client's, and the one that it connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Announced {
-    pub(super) client: SocketAddr,
-    pub(super) local: SocketAddr,
+pub struct Announced {
+    /// Who connected.
+    pub client: SocketAddr,
+    /// To where.
+    pub local: SocketAddr,
 }
 
 /// Why a connection has no PROXY header. It cannot be used.
 #[derive(Debug, Error)]
-pub(super) enum ProxyError {
+pub enum ProxyError {
+    /// It begins with something else.
     #[error("the connection does not begin with a PROXY header")]
     Missing,
+    /// It breaks the grammar.
     #[error("the PROXY header is malformed")]
     Malformed,
+    /// It has no end within bounds.
     #[error("the PROXY header is longer than {limit} bytes")]
-    TooLong { limit: usize },
+    TooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The connection ended too early.
     #[error("the connection broke within its PROXY header")]
     Broken(#[source] io::Error),
 }
@@ -55,11 +64,12 @@ impl From<io::Error> for ProxyError {
 /// Reads a header to its last byte. `None`: the connection is the load balancer's own (`LOCAL`, `UNKNOWN`), or one whose
 /// addresses are not those of a network.
 ///
+/// # Errors
+/// [`ProxyError`].
+///
 /// # Cancel safety
 /// None: the connection has to be closed.
-pub(super) async fn read(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> Result<Option<Announced>, ProxyError> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Announced>, ProxyError> {
     let mut header = Vec::with_capacity(LINE_MAX);
     // No header of either version is shorter than version 2's signature.
     while header.len() < SIGNATURE.len() {
