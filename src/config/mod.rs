@@ -6,7 +6,6 @@
 //! Certificates and secrets are read here, addresses are bound elsewhere. A text is never changed by the environment:
 //! variables are put into parsed strings.
 
-mod balance;
 mod check;
 mod diagnostic;
 mod env;

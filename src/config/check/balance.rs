@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use crate::config::balance::{Balance, Cookie, Health, Passive, SameSite, Secret};
 use crate::config::check::{Context, seconds, secret};
+use crate::config::model::{Balance, Cookie, Health, Passive, SameSite, Secret};
 use crate::config::schema::balance::{self, Policy, is_token};
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::feed;

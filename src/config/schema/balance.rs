@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::config::balance::{OnUnhealthy, SameSite};
+use crate::config::model::{OnUnhealthy, SameSite};
 use crate::config::schema::collection::List;
 use crate::config::schema::feed::Secret;
 use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Word};

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::config::balance::OnUnhealthy;
+use crate::config::model::OnUnhealthy;
 use crate::config::schema::action::{NewPath, Redirect, Respond};
 use crate::config::schema::collection::List;
 use crate::config::schema::fields::RouteHeaders;

@@ -5,6 +5,9 @@
 //! is equal to what it was.
 
 mod action;
+mod balance;
+mod bridge;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,21 +16,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use ipnet::IpNet;
 
-pub use crate::config::balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 use crate::config::diagnostic::Diagnostics;
-pub use crate::config::model::action::{
-    FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect,
+use crate::net::ListenAddr;
+use crate::route::{HostPattern, PathPattern};
+
+pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
+pub use balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
+pub use bridge::{
+    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
+    Source, Start,
 };
+pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
+
 pub use crate::http::error_page::ErrorPages;
 pub use crate::http::origin::Kinds;
-use crate::net::{Authority, ListenAddr, ServerAddr};
 pub use crate::route::plain_path::EncodedSlashes;
-use crate::route::{HostPattern, PathPattern, Template};
 pub use crate::tls::accept::TlsVersion;
-
 pub use crate::tls::certificates::Certificate;
 pub use crate::tls::client::ServerTls;
 
@@ -174,81 +181,6 @@ pub struct Http2Limits {
     pub resets: u32,
 }
 
-/// `[upstream.NAME]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Upstream {
-    /// Its name in the file.
-    pub name: Arc<str>,
-    /// At least one, all different.
-    pub servers: Vec<Server>,
-    /// One connection: name resolution, TCP and TLS in all. Default 3 s.
-    pub connect_timeout: Duration,
-    /// How often a request that cannot have reached a server is tried again. Default 1.
-    pub retries: u32,
-    /// Which server a request goes to. Default round robin.
-    pub balance: Balance,
-    /// How long a request waits for a place when all servers are full; zero: not at all. Default 1 s.
-    pub max_wait: Duration,
-    /// Requests that wait at the same time. Default 1000.
-    pub max_waiting: usize,
-    /// `health = { … }`; `None`: servers are not asked how they are.
-    pub health: Option<Health>,
-    /// `passive = { … }`; `None`: failed requests say nothing of a server.
-    pub passive: Option<Passive>,
-    /// How long a server that comes back takes to get its whole share. Default none (`"0"`).
-    pub slow_start: Option<Duration>,
-    /// `tls = { … }`; there whenever a server is `https://`.
-    pub tls: Option<ServerTls>,
-    /// `proxy_protocol`: what is told of the client before anything else. `None` (`"off"`, the default): nothing.
-    pub proxy_protocol: Option<ProxyVersion>,
-    /// `keep_alive = { … }`
-    pub keep_alive: KeepAlive,
-}
-
-/// A version of the PROXY protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProxyVersion {
-    /// One line of text.
-    V1,
-    /// Binary.
-    V2,
-}
-
-/// `keep_alive = { … }` of an upstream: the connections kept by one worker to one server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeepAlive {
-    /// How long a connection may be idle. Default 60 s.
-    pub idle: Duration,
-    /// Idle connections kept at most. Default 256.
-    pub connections: usize,
-    /// The age from which a connection gets no more requests. Default none.
-    pub max_age: Option<Duration>,
-    /// Requests on one connection at most. Default no limit.
-    pub requests: Option<NonZeroU64>,
-}
-
-impl Default for KeepAlive {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(60),
-            connections: 256,
-            max_age: None,
-            requests: None,
-        }
-    }
-}
-
-/// One of an upstream's `servers`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Server {
-    /// Where it is, and what it speaks.
-    pub addr: ServerAddr,
-    /// How many requests it gets for one that a server of weight 1 gets; at least 1. Default 1.
-    pub weight: u32,
-    /// Requests and streams under way at most, over all workers; `0` (the default): no limit.
-    pub max_connections: usize,
-}
-
 /// One `[[route]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
@@ -310,152 +242,6 @@ pub struct Timeouts {
     pub stream_idle: Option<Duration>,
     /// A long stream's whole life, shortened by up to a tenth at random. Default none.
     pub stream_max: Option<Duration>,
-}
-
-/// `[bridge.NAME]`: a feed, fanned out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Bridge {
-    /// Its name in the file.
-    pub name: Arc<str>,
-    /// `ws://host:port/path` with `{names}`; several are a fail-over list.
-    pub source: Vec<Source>,
-    /// Which clients share one upstream. Default: the names used in `source`, each once.
-    pub share_key: Template,
-    /// `connect = { headers, subprotocols, send }`
-    pub connect: FeedConnect,
-    /// `reconnect = { initial, max }`
-    pub reconnect: Backoff,
-    /// `idle = { linger, ping, pong }`
-    pub idle: FeedIdle,
-    /// The longest message, in bytes. Default 1 MiB.
-    pub max_message: usize,
-    /// `replay = { events, bytes, age }`: the caps of the log.
-    pub replay: Replay,
-    /// Where a client without a cursor starts. Default live.
-    pub start: Start,
-    /// Where a client goes on whose cursor is gone. Default available.
-    pub on_gap: OnGap,
-    /// `slow = { policy = "disconnect", events, bytes, stall }`
-    pub slow: Slow,
-    /// A comment after this much silence, ±10 % for each client. Default 15 s; `None` (`"0"`): off.
-    pub heartbeat: Option<Duration>,
-    /// `retry = { base, spread }`: each client's own `retry:`.
-    pub retry: Retry,
-    /// `limits = { subscribers, channels, max_age }`
-    pub limits: BridgeLimits,
-    /// `publish = { enabled, max_size }`; `None`: not enabled.
-    pub publish: Option<Publish>,
-    /// Whether `streamgate.open` is sent; else an id-only block stands in its place. Default true.
-    pub open_event: bool,
-}
-
-/// One feed's address, a template over the names of a route's path.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Source {
-    /// Host and port of the `ws` URL.
-    pub authority: Authority,
-    /// Path and query; a name's value is percent-encoded as one segment.
-    pub path: Template,
-}
-
-/// `connect = { … }`: how a feed is opened.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct FeedConnect {
-    /// Fields added to the handshake. Their values may be secrets and are never logged.
-    pub headers: HeaderMap,
-    /// Offered in this order.
-    pub subprotocols: Vec<String>,
-    /// Text messages sent in order once the feed is open; a name's value is JSON-escaped.
-    pub send: Vec<Template>,
-}
-
-/// Exponential back-off with full jitter.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Backoff {
-    /// The first wait is between nothing and this. Default 250 ms.
-    pub initial: Duration,
-    /// No wait is longer. Default 30 s.
-    pub max: Duration,
-}
-
-/// `idle = { … }` of a bridge.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FeedIdle {
-    /// How long a feed is kept after its last subscriber. Default 60 s.
-    pub linger: Duration,
-    /// How often the feed is pinged. Default 20 s.
-    pub ping: Duration,
-    /// How long its pong may take. Default 10 s.
-    pub pong: Duration,
-}
-
-/// `replay = { … }`: the log's caps, all three in force.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Replay {
-    /// Events. Default 10 000.
-    pub events: NonZeroUsize,
-    /// Bytes of encoded events. Default 64 MiB.
-    pub bytes: usize,
-    /// Age. Default 10 min.
-    pub age: Duration,
-}
-
-/// `start`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// The next event.
-    Live,
-    /// All that the log holds; the same as `earliest` while no count is given.
-    Replay,
-    /// The oldest event in the log.
-    Earliest,
-}
-
-/// `on_gap`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnGap {
-    /// What the log still has.
-    Available,
-    /// The next event.
-    Live,
-}
-
-/// `slow = { policy = "disconnect", … }`: what makes a subscriber too slow.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Slow {
-    /// More events behind than this. Default 5 000.
-    pub events: u64,
-    /// More bytes behind than this. Default 4 MiB.
-    pub bytes: u64,
-    /// A write that made no progress for this long. Default 30 s.
-    pub stall: Duration,
-}
-
-/// `retry = { … }`: `retry:` is `base` plus a random part of `spread`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Retry {
-    /// At least 250 ms. Default 2 s.
-    pub base: Duration,
-    /// Default 3 s.
-    pub spread: Duration,
-}
-
-/// `limits = { … }` of a bridge.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BridgeLimits {
-    /// Live subscribers of this bridge. Default 20 000.
-    pub subscribers: usize,
-    /// Channels (sets of path values) of this bridge. Default 1 000.
-    pub channels: usize,
-    /// A subscription's whole life, shortened by up to a tenth at random. Default none (`"0"`).
-    pub max_age: Option<Duration>,
-}
-
-/// `publish = { … }`
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Publish {
-    /// Bytes of one message; 413 beyond. Default 64 KiB.
-    pub max_size: usize,
 }
 
 /// `[log]`
