@@ -14,6 +14,10 @@ use crate::route::Escape;
 /// # Errors
 /// What came of the values is no field value; the request's path is to blame.
 pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Result<Response<Body>, Problem> {
+    // `https:///path` is an address whose first segment browsers take for its host.
+    if values.host.is_empty() && redirect.to.names().any(|name| name == "host") {
+        return Err(Problem::BadRequest("The request's host is missing."));
+    }
     let location = location(redirect, values);
     let location = HeaderValue::try_from(location)
         .map_err(|_bad| Problem::BadRequest("the path is not a plain one"))?;
@@ -69,6 +73,20 @@ mod tests {
     use super::super::values::tests::with;
     use super::*;
     use crate::route::{Captures, Template};
+
+    #[test]
+    fn a_request_without_a_host_is_not_sent_to_one() {
+        for (text, is_sent) in [("https://{host}/x", false), ("https://a.org{path}", true)] {
+            let found = with(|values| {
+                let values = Values {
+                    host: "",
+                    ..*values
+                };
+                redirect(&to(text), &values).is_ok()
+            });
+            assert_eq!(found, is_sent, "{text}");
+        }
+    }
 
     fn to(text: &str) -> Redirect {
         Redirect {

@@ -22,6 +22,10 @@ pub fn redirect_to_https<B>(request: &Request<B>, port: u16) -> Result<Response<
     let host = RequestHost::of(request.uri(), request.headers(), request.version());
     let host = host.map_err(|_bad| Problem::BadRequest("the host is missing or not one"))?;
     let name = host.name();
+    if name.is_empty() {
+        // `https:///path` is an address whose first segment browsers take for its host.
+        return Err(Problem::BadRequest("The request's host is missing."));
+    }
     let name = if name.contains(':') && !name.starts_with('[') {
         format!("[{name}]")
     } else {
@@ -75,5 +79,12 @@ mod tests {
             let response = redirect_to_https(&request, port).unwrap();
             assert_eq!(response.headers()["location"], expected);
         }
+    }
+
+    #[test]
+    fn a_request_without_a_host_is_sent_nowhere() {
+        let mut request = Request::get("//evil.org/").body(()).unwrap();
+        *request.version_mut() = http::Version::HTTP_10;
+        assert!(redirect_to_https(&request, 443).is_err());
     }
 }

@@ -1,10 +1,12 @@
 //! One request: route, guard, action, stream, log line.
 
+mod own;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
@@ -15,7 +17,7 @@ use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
-use crate::observe::access::{End, RequestId, RequestRecord};
+use crate::observe::access::{RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
 use crate::respond::{self, action};
@@ -29,6 +31,8 @@ use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
+
+use own::{Asker, asked_of, finish, owned, refused};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -76,11 +80,10 @@ impl Service {
         // From here on the client is who asked, not who passed it on.
         let downstream = downstream.told_by(&origin);
         let mut told = Told {
-            record: RequestRecord::begin(&id, downstream.client, &request),
+            record: RequestRecord::begin(&id, downstream.client, || asked_of(&request)),
             fields: Rendered::default(),
         };
-        let (version, is_head) = (request.version(), *request.method() == Method::HEAD);
-        let accept = request.headers().get(header::ACCEPT).cloned();
+        let asker = Asker::of(&request);
         let asked = Asked {
             snapshot: &snapshot,
             downstream: &downstream,
@@ -98,20 +101,7 @@ impl Service {
             },
             Err(problem) => problem,
         };
-        let response = problem.response_from(&snapshot.config.errors, accept.as_ref());
-        let mut response = response.map(Body::from);
-        own(&mut response, &id, &told.fields);
-        if ends_connection(&problem) && version < Version::HTTP_2 {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        if let Some(record) = &mut told.record {
-            record.failed(problem.label());
-        }
-        if is_head {
-            response = action::without_body(response);
-        }
-        finish(response, told.record)
+        refused(&problem, &snapshot, &asker, &id, told)
     }
 
     async fn answer(
@@ -232,30 +222,6 @@ fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
     }
 }
 
-/// Gives a response of streamgate's own its name, and changes it as its route says.
-fn own(response: &mut Response<Body>, id: &RequestId, fields: &Rendered) {
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(X_REQUEST_ID, id);
-    }
-    fields.apply(response.headers_mut());
-}
-
-/// The same for what may be a hand-over, which knows how its head is to be.
-fn owned(mut answer: Answer, id: &RequestId, fields: &Rendered) -> Answer {
-    if let Answer::Response(response) = &mut answer {
-        own(response, id, fields);
-    }
-    answer
-}
-
-/// Whether what follows on an HTTP/1.1 connection can no longer be trusted, or is a body that nobody wants.
-fn ends_connection(problem: &Problem) -> bool {
-    matches!(
-        problem,
-        Problem::BadRequest(_) | Problem::RequestTimeout | Problem::ContentTooLarge { .. }
-    )
-}
-
 /// Refuses what two parsers could read in two ways, before anything is done with it.
 fn admit(request: &Request<Incoming>, slashes: EncodedSlashes) -> Result<RequestHost, Problem> {
     let (method, version, headers) = (request.method(), request.version(), request.headers());
@@ -364,20 +330,4 @@ fn busy(unavailable: Unavailable) -> Problem {
             reason: "The servers behind this one are busy.",
         },
     }
-}
-
-/// Closes the record of a request whose answer is at hand. A body that streams has taken the request's record with it,
-/// or has a record of its own.
-fn finish(response: Response<Body>, record: Option<RequestRecord>) -> Response<Body> {
-    let Some(mut record) = record else {
-        return response;
-    };
-    if matches!(response.body(), Body::Stream(_)) {
-        record.superseded();
-        return response;
-    }
-    record.answered(response.status());
-    record.bytes_out = http_body::Body::size_hint(response.body()).lower();
-    record.ended(End::Backend);
-    response
 }
