@@ -16,6 +16,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service as HyperService;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Listener;
 use super::http2_streams::{Latest, Progress};
@@ -44,6 +45,7 @@ pub(super) async fn serve(
     listener: Rc<Listener>,
     held: Held,
 ) {
+    let begun = Instant::now();
     let snapshot = listener.service.snapshot();
     let Ends { client, local } = match ends(&mut tcp, client, &listener, &snapshot.config).await {
         Ok(ends) => ends,
@@ -60,7 +62,7 @@ pub(super) async fn serve(
             let Some(acceptor) = snapshot.acceptor.clone() else {
                 return;
             };
-            match acceptor.accept(tcp).await {
+            match acceptor.accept(tcp, begun).await {
                 Ok((stream, protocol)) => (ClientStream::Tls(stream), protocol),
                 Err(error) => {
                     tracing::debug!(%client, cause = respond::chain(&error), "no TLS connection");
