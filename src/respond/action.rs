@@ -20,7 +20,7 @@ pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Result<Response<Bod
     }
     let location = location(redirect, values);
     let location = HeaderValue::try_from(location)
-        .map_err(|_bad| Problem::BadRequest("the path is not a plain one"))?;
+        .map_err(|_bad| Problem::BadRequest("The request's path is not a plain one."))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = redirect.status;
     response.headers_mut().insert(header::LOCATION, location);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
@@ -222,15 +222,18 @@ fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
     }
 }
 
-/// Refuses what two parsers could read in two ways, before anything is done with it.
+/// Refuses what two parsers could read in two ways, before anything is done with it. What can be wrong with the head of an
+/// HTTP/1.1 request but its path has been refused before it was a request ([`crate::http::inbound`]).
 fn admit(request: &Request<Incoming>, slashes: EncodedSlashes) -> Result<RequestHost, Problem> {
-    let (method, version, headers) = (request.method(), request.version(), request.headers());
-    framing::check(method, version, headers)
-        .map_err(|_ambiguous| Problem::BadRequest("the request is ambiguous"))?;
-    route::plain_path::check(request.uri().path(), slashes)
-        .map_err(|_unsafe| Problem::BadRequest("the path is not a plain one"))?;
-    RequestHost::of(request.uri(), headers, version)
-        .map_err(|_bad| Problem::BadRequest("the host is missing or not one"))
+    let (target, version, headers) = (request.uri(), request.version(), request.headers());
+    if version >= Version::HTTP_2 {
+        framing::check(request.method(), target, headers)
+            .map_err(|_ambiguous| Problem::BadRequest("The request is ambiguous."))?;
+    }
+    route::plain_path::check(target.path(), slashes)
+        .map_err(|_unsafe| Problem::BadRequest("The request's path is not a plain one."))?;
+    RequestHost::of(target, headers, version)
+        .map_err(|_bad| Problem::BadRequest("The request's host is missing or not one."))
 }
 
 fn find_route<'a>(
@@ -299,11 +302,11 @@ fn problem(error: &ForwardError) -> Problem {
             ExchangeError::TimedOut(_) => GatewayFault::ResponseTimeout,
             ExchangeError::Stalled(_) => return Problem::RequestTimeout,
             ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
-                return Problem::BadRequest("the request's body broke off");
+                return Problem::BadRequest("The request's body broke off.");
             }
         },
         ForwardError::Body(BodyFault::BrokeOff) => {
-            return Problem::BadRequest("the request's body broke off");
+            return Problem::BadRequest("The request's body broke off.");
         }
         ForwardError::Body(BodyFault::TooLarge { limit }) => {
             return Problem::ContentTooLarge { limit: *limit };
@@ -311,7 +314,7 @@ fn problem(error: &ForwardError) -> Problem {
         ForwardError::Body(BodyFault::TooSlow { .. }) => return Problem::RequestTimeout,
         ForwardError::Handshake(HandshakeFault::Version) => return Problem::UpgradeRequired,
         ForwardError::Handshake(_) => {
-            return Problem::BadRequest("the WebSocket handshake is not a valid one");
+            return Problem::BadRequest("The WebSocket handshake is not a valid one.");
         }
         ForwardError::Upgrade { .. } | ForwardError::UnaskedUpgrade { .. } => {
             GatewayFault::UpgradeFailed
