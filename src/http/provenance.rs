@@ -62,8 +62,9 @@ impl Lines {
     }
 }
 
-/// Removes whatever a head says of the kind. Names with an underscore go too: a CGI or WSGI backend cannot tell
-/// `X_Forwarded_For` from `X-Forwarded-For`. One pass, and no look-up where there is nothing.
+/// Removes whatever a head says of the kind, and what a CGI or WSGI backend would take for something that it is not: it cannot
+/// tell `X_Forwarded_For` from `X-Forwarded-For`, nor `Content_Length` from what we vouch for, and `Proxy` from its own
+/// environment. One pass, and no look-up where there is nothing.
 pub fn remove_claims(headers: &mut HeaderMap) {
     let claims: Vec<HeaderName> = headers
         .keys()
@@ -73,6 +74,12 @@ pub fn remove_claims(headers: &mut HeaderMap) {
     for name in claims {
         headers.remove(name);
     }
+}
+
+/// Whether a CGI or WSGI backend reads both names, in lower case, as one.
+#[must_use]
+pub fn reads_as(name: &str, other: &str) -> bool {
+    name.len() == other.len() && begins_as(name, other)
 }
 
 /// Appends this proxy to `Via`, with the version in which the message was received.
@@ -89,20 +96,26 @@ fn via_member(version: Version) -> &'static str {
     }
 }
 
-fn is_claim(name: &str) -> bool {
+pub(super) fn is_claim(name: &str) -> bool {
     // Most names end here.
-    if !name.starts_with(['x', 'f']) {
-        return false;
+    match name.as_bytes().first() {
+        Some(b'x') => {
+            begins_as(name, "x-forwarded")
+                || reads_as(name, "x-real-ip")
+                || reads_as(name, "x-request-id")
+        }
+        Some(b'f') => name == "forwarded",
+        Some(b'p') => name == "proxy",
+        Some(b'c') => name != "content-length" && reads_as(name, "content-length"),
+        Some(b't') => name != "transfer-encoding" && reads_as(name, "transfer-encoding"),
+        _ => false,
     }
-    let begins_as = |prefix: &str| {
-        let same = |(found, wanted): (u8, u8)| found == wanted || (found == b'_' && wanted == b'-');
-        name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
-    };
-    let reads_as = |whole: &str| name.len() == whole.len() && begins_as(whole);
-    name == "forwarded"
-        || begins_as("x-forwarded")
-        || reads_as("x-real-ip")
-        || reads_as("x-request-id")
+}
+
+fn begins_as(name: &str, prefix: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let same = |(one, other): (u8, u8)| dashed(one) == dashed(other);
+    name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
 }
 
 fn write_lines(out: &mut Vec<u8>, origin: &Origin, asked: &str) -> std::io::Result<()> {
@@ -241,16 +254,28 @@ mod tests {
             "x-request-id",
             "x_request-id",
             "forwarded",
+            "proxy",
+            "content_length",
+            "transfer_encoding",
             "x-forward-thinking",
             "x-real-ip-range",
             "from",
+            "content-length",
         ] {
             headers.append(name, "evil".parse().unwrap());
         }
         remove_claims(&mut headers);
         let mut left: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["from", "x-forward-thinking", "x-real-ip-range"]);
+        assert_eq!(
+            left,
+            [
+                "content-length",
+                "from",
+                "x-forward-thinking",
+                "x-real-ip-range"
+            ]
+        );
     }
 
     #[test]
