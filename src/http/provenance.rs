@@ -7,6 +7,7 @@
 //! The fields are lines of bytes behind the client's own: seven of them as entries of a `HeaderMap` cost a tenth of a
 //! whole request. Where rules or HTTP/2 need them as entries, [`Lines::move_into`] makes them so.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -25,17 +26,9 @@ impl Lines {
     #[must_use]
     pub fn of(origin: &Origin, version: Version, host: &str, id: &str) -> Self {
         let mut text = Vec::with_capacity(320);
-        // Writing into memory cannot fail.
-        let _ = write_lines(&mut text, origin, host);
-        for part in [
-            "via: ",
-            via_member(version),
-            "\r\nx-request-id: ",
-            id,
-            "\r\n",
-        ] {
-            text.extend_from_slice(part.as_bytes());
-        }
+        push_lines(&mut text, origin, host);
+        push(&mut text, &["via: ", via_member(version)]);
+        push(&mut text, &["\r\nx-request-id: ", id, "\r\n"]);
         Self(text)
     }
 
@@ -118,44 +111,63 @@ fn begins_as(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
 }
 
-fn write_lines(out: &mut Vec<u8>, origin: &Origin, asked: &str) -> std::io::Result<()> {
+fn push(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Formats each address once, and nothing but numbers: this runs for every request.
+fn push_lines(out: &mut Vec<u8>, origin: &Origin, asked: &str) {
     // On a socket for both families an IPv4 client has an address such as `::ffff:192.0.2.1`.
     let client = origin.client.ip().to_canonical();
     let host = origin.host.as_deref().unwrap_or(asked);
-    let proto = origin.proto;
     let later = || origin.proxies.iter().rev();
 
-    write!(out, "x-forwarded-for: {client}")?;
+    push(out, &["x-forwarded-for: "]);
+    let begin = out.len();
+    push_number(out, client);
+    let client_text = begin..out.len();
     for proxy in later() {
-        write!(out, ", {proxy}")?;
+        push(out, &[", "]);
+        push_number(out, proxy);
     }
-    write!(out, "\r\nx-forwarded-proto: {proto}\r\n")?;
+    push(out, &["\r\nx-forwarded-proto: ", origin.proto, "\r\n"]);
     if !host.is_empty() {
-        write!(out, "x-forwarded-host: {host}\r\n")?;
+        push(out, &["x-forwarded-host: ", host, "\r\n"]);
     }
-    write!(out, "x-forwarded-port: {}\r\nforwarded: ", origin.port)?;
-    write_node(out, client)?;
+    push(out, &["x-forwarded-port: "]);
+    push_number(out, origin.port);
+    push(out, &["\r\nforwarded: "]);
+    push_node(out, client, |out| out.extend_from_within(client_text));
     // A colon is not part of a token, so a host with a port or an IPv6 address is quoted (RFC 7239 §4).
     match host {
         "" => {}
-        host if host.contains([':', '[']) => write!(out, ";host=\"{host}\"")?,
-        host => write!(out, ";host={host}")?,
+        host if host.contains([':', '[']) => push(out, &[";host=\"", host, "\""]),
+        host => push(out, &[";host=", host]),
     }
-    write!(out, ";proto={proto}")?;
+    push(out, &[";proto=", origin.proto]);
     for proxy in later() {
-        out.extend_from_slice(b", ");
-        write_node(out, *proxy)?;
+        push(out, &[", "]);
+        push_node(out, *proxy, |out| push_number(out, proxy));
     }
-    out.extend_from_slice(b"\r\n");
-    Ok(())
+    push(out, &["\r\n"]);
 }
 
 /// An IPv6 address is bracketed and quoted (RFC 7239 §6).
-fn write_node(out: &mut Vec<u8>, address: IpAddr) -> std::io::Result<()> {
-    match address {
-        IpAddr::V4(address) => write!(out, "for={address}"),
-        IpAddr::V6(address) => write!(out, "for=\"[{address}]\""),
-    }
+fn push_node(out: &mut Vec<u8>, address: IpAddr, text: impl FnOnce(&mut Vec<u8>)) {
+    let (before, behind) = match address {
+        IpAddr::V4(_) => ("for=", ""),
+        IpAddr::V6(_) => ("for=\"[", "]\""),
+    };
+    push(out, &[before]);
+    text(out);
+    push(out, &[behind]);
+}
+
+fn push_number(out: &mut Vec<u8>, number: impl Display) {
+    // Writing into memory cannot fail.
+    let _ = write!(out, "{number}");
 }
 
 #[cfg(test)]

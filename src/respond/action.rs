@@ -72,7 +72,7 @@ mod tests {
 
     use super::super::values::tests::with;
     use super::*;
-    use crate::route::{Captures, Template};
+    use crate::route::{Captures, PathPattern, Template};
 
     #[test]
     fn a_request_without_a_host_is_not_sent_to_one() {
@@ -121,7 +121,8 @@ mod tests {
         ] {
             let found = with(|values| {
                 let values = Values {
-                    rest: Some(rest),
+                    pattern: &PathPattern::parse("/*").unwrap(),
+                    path: &format!("/{rest}"),
                     captures: &Captures::empty(),
                     query: None,
                     ..*values

@@ -117,7 +117,7 @@ impl Service {
         }
         let values = Values {
             captures: &captures,
-            rest: route.path.rest(request.uri().path()),
+            pattern: &route.path,
             path: request.uri().path(),
             query: request.uri().query(),
             host: host.name(),

@@ -344,6 +344,10 @@ fn plain_number(value: &[u8]) -> Option<u64> {
 /// Only HTAB of the control characters may stand within a line (RFC 9110 §5.5).
 fn check_bytes(line: &[u8]) -> Result<(), Fault> {
     let bad = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
+    // Without an early end this is done for many bytes at once, and nearly always there is none.
+    if !line.iter().fold(false, |any, byte| any | bad(byte)) {
+        return Ok(());
+    }
     match line.iter().find(|byte| bad(byte)) {
         None => Ok(()),
         Some(b'\r') => Err(Fault::BareCr),
