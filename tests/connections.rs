@@ -1,6 +1,6 @@
 //! Connections towards clients and backends: reuse, order, old versions, bodies that are not there.
 
-use crate::harness::{Backend, Gate, echo_http};
+use crate::harness::{Backend, Gate, echo_http, reset};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_requests_share_one_upstream_connection() {
@@ -259,4 +259,58 @@ async fn interim_responses_of_the_backend_do_not_end_the_request() {
     }
     assert_eq!(head.status(), 200);
     assert_eq!(client.text().await, "final");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_pipelines_and_leaves_cancels_the_request_under_way() {
+    let mut backend = Backend::by_hand().await;
+    let gate = Gate::start(&backend.for_everything()).await;
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    // A whole request, half of one, more than is kept of them, what is no request.
+    for behind in [next, &next[..20], &next.repeat(600), "\0\n"] {
+        for resets in [true, false] {
+            let mut client = gate.clear().await;
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            let mut exchange = backend.next().await;
+            client.send(&behind[..behind.len().min(16 << 10)]).await;
+            if resets {
+                reset(client.into_parts().0);
+            } else {
+                drop(client);
+            }
+            exchange.wire.closes().await;
+        }
+    }
+    assert!(backend.request_if_any().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_wait_for_their_turn_are_served_in_order_however_they_are_cut() {
+    let backend = Backend::that(echo_http).await;
+    let gate = Gate::start(&backend.for_everything()).await;
+    let body = "x".repeat(100);
+    let requests: String = (0..40)
+        .map(|number| {
+            let length = format!("Content-Length: {}\r\n", body.len());
+            match number % 2 {
+                0 => format!("POST /{number} HTTP/1.1\r\nHost: a\r\n{length}\r\n{body}"),
+                _ => format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            }
+        })
+        .collect();
+    for size in [7, 150, 1000, requests.len()] {
+        let mut client = gate.clear().await;
+        for piece in requests.as_bytes().chunks(size) {
+            client.send(piece).await;
+        }
+        for number in 0..40 {
+            assert_eq!(client.head().await.status(), 200);
+            let text = client.text().await;
+            let expected = match number % 2 {
+                0 => body.clone(),
+                _ => format!("GET /{number}"),
+            };
+            assert!(text.ends_with(&expected), "{size} {number}: {text}");
+        }
+    }
 }

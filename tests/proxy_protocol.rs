@@ -116,6 +116,19 @@ async fn a_trusted_proxy_without_a_header_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_header_takes_of_the_handshakes_time() {
+    let backend = Backend::that(echo_http).await;
+    let gate = Gate::start(&config(&backend, "\"127.0.0.1\"")).await;
+    let mut client = Wire::new(connect(gate.https).await);
+    client.send(&V1[..9]).await;
+    let early = Duration::from_millis(700);
+    stays_pending("the end before its time", early, client.raw_until_close()).await;
+    client.send(&V1[9..]).await;
+    // Of the second that both have, 300 ms are left.
+    client.closes_within(Duration::from_millis(800)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forged_header_is_no_request() {
     let backend = Backend::that(echo_http).await;
     let gate = Gate::start(&config(&backend, "\"192.0.2.0/24\"")).await;

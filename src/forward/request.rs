@@ -195,7 +195,7 @@ fn identify(headers: &mut HeaderMap, version: Version, asked: &Asked<'_>) -> (Li
     let mut lines = Lines::of(asked.origin, version, authority, asked.id.as_str());
     if !asked.request_fields.is_empty() {
         lines.move_into(headers);
-        asked.request_fields.apply(headers);
+        asked.request_fields.apply_to_request(headers);
     }
     (lines, host)
 }

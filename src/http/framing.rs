@@ -1,25 +1,22 @@
-//! Requests that two parsers could read in two ways.
+//! Requests of HTTP/2 that somebody behind us could read in two ways.
 //!
-//! Owns the last check of a request's head before it is routed. hyper has refused most of them when it parsed the
-//! head (differing lengths, obs-fold, space before a colon, bare CR, NUL), and it drops `Content-Length`
-//! without a word when `Transfer-Encoding` stands beside it: what is checked here is what it lets through.
-//! Invariant: a request that passes has one body length, whoever reads it (RFC 9112 §6.3).
+//! Owns the check of what is ambiguous once it is written as HTTP/1.1 (RFC 9113 §10.3) and h2 lets through. The heads of
+//! HTTP/1.1 itself are judged as bytes by [`crate::http::inbound`], before a parser has forgiven anything, and not again. Whom
+//! a request is for is [`crate::http::host`]'s question in both. Invariant: a request that passes has one body length and
+//! one target, whoever reads it.
 
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Method, Version};
+use http::{Method, Uri};
 use thiserror::Error;
 
 use crate::http::list::members;
 
-/// In what a request is ambiguous. The answer is 400, and the connection is closed.
+/// In what a request is ambiguous. The answer is 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Ambiguous {
-    /// Anything but exactly one `chunked`, or any coding before HTTP/1.1 (RFC 9112 §6.1).
-    #[error("Transfer-Encoding is something other than a single `chunked`")]
+    /// HTTP/2 has none (RFC 9113 §8.2.2).
+    #[error("Transfer-Encoding in HTTP/2")]
     TransferEncoding,
-    /// Two ways to say how long the body is (RFC 9112 §6.3).
-    #[error("the request has both Transfer-Encoding and Content-Length")]
-    TwoFramings,
     /// More than one line, or not a plain number (RFC 9110 §8.6).
     #[error("Content-Length is not a single number")]
     ContentLength,
@@ -32,6 +29,9 @@ pub enum Ambiguous {
     /// A field that frames or routes has bytes in it that are not printable ASCII.
     #[error("a field that frames or routes the request has unsafe bytes")]
     UnsafeValue,
+    /// No path, or bytes in it that no URI has (RFC 9113 §8.3.1).
+    #[error("the request target is malformed")]
+    Target,
 }
 
 /// Fields that decide where a request begins, ends and goes. Others may hold any text (RFC 9110 §5.5); control
@@ -46,16 +46,19 @@ const DECISIVE: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// Refuses a request that somebody behind us could read in another way.
+/// Refuses a request of HTTP/2 that somebody behind us could read in another way.
 ///
 /// # Errors
 /// The first ambiguity found.
-pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
+pub fn check(method: &Method, target: &Uri, headers: &HeaderMap) -> Result<(), Ambiguous> {
     if *method == Method::CONNECT {
         return Err(Ambiguous::Connect);
     }
+    check_target(method, target)?;
     check_values(headers)?;
-    check_transfer_encoding(version, headers)?;
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Ambiguous::TransferEncoding);
+    }
     check_content_length(headers)?;
     // Asking for `h2c` through a proxy makes some backends stop speaking HTTP/1.1 behind its back.
     if members(headers, &header::UPGRADE).any(|token| {
@@ -63,6 +66,16 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(
         name.eq_ignore_ascii_case(b"h2c")
     }) {
         return Err(Ambiguous::UpgradeH2c);
+    }
+    Ok(())
+}
+
+/// The `http` crate takes a path without its slash, and any UTF-8 in it.
+fn check_target(method: &Method, target: &Uri) -> Result<(), Ambiguous> {
+    let text = target.path_and_query().map_or("", |target| target.as_str());
+    let is_path = text.starts_with('/') || (text == "*" && *method == Method::OPTIONS);
+    if !is_path || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Ambiguous::Target);
     }
     Ok(())
 }
@@ -75,24 +88,6 @@ fn check_values(headers: &HeaderMap) -> Result<(), Ambiguous> {
                 return Err(Ambiguous::UnsafeValue);
             }
         }
-    }
-    Ok(())
-}
-
-fn check_transfer_encoding(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
-    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(first) = lines.next() else {
-        return Ok(());
-    };
-    let chunked = first
-        .as_bytes()
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"chunked");
-    if version != Version::HTTP_11 || !chunked || lines.next().is_some() {
-        return Err(Ambiguous::TransferEncoding);
-    }
-    if headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(Ambiguous::TwoFramings);
     }
     Ok(())
 }
@@ -113,30 +108,25 @@ fn check_content_length(headers: &HeaderMap) -> Result<(), Ambiguous> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue, Method, Version};
+    use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::{Ambiguous, check};
 
-    fn checked(version: Version, fields: &[(&'static str, &'static str)]) -> Result<(), Ambiguous> {
+    fn checked(fields: &[(&'static str, &'static str)]) -> Result<(), Ambiguous> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        check(&Method::POST, version, &headers)
+        check(&Method::POST, &Uri::from_static("/"), &headers)
     }
 
     #[test]
     fn ambiguous_requests_are_refused() {
-        use Ambiguous::{ContentLength, TransferEncoding, TwoFramings, UnsafeValue, UpgradeH2c};
+        use Ambiguous::{ContentLength, TransferEncoding, UnsafeValue, UpgradeH2c};
         let (te, cl) = ("transfer-encoding", "content-length");
         for (fields, error) in [
-            (&[(te, "gzip, chunked")][..], TransferEncoding),
-            (&[(te, "chunked, chunked")], TransferEncoding),
-            (&[(te, "chunked"), (te, "chunked")], TransferEncoding),
-            (&[(te, "identity")], TransferEncoding),
+            (&[(te, "chunked")][..], TransferEncoding),
             (&[(te, "")], TransferEncoding),
-            (&[(te, "chunked;q=1")], TransferEncoding),
-            (&[(te, "chunked"), (cl, "5")], TwoFramings),
             (&[(te, "chun\u{212a}ed")], UnsafeValue),
             (&[(cl, "5"), (cl, "5")], ContentLength),
             (&[(cl, "5, 5")], ContentLength),
@@ -147,7 +137,7 @@ mod tests {
             (&[("upgrade", "websocket, H2C/1")], UpgradeH2c),
             (&[("host", "b\u{fc}cher.example")], UnsafeValue),
         ] {
-            assert_eq!(checked(Version::HTTP_11, fields), Err(error), "{fields:?}");
+            assert_eq!(checked(fields), Err(error), "{fields:?}");
         }
     }
 
@@ -155,27 +145,28 @@ mod tests {
     fn ordinary_requests_pass() {
         for fields in [
             &[][..],
-            &[("transfer-encoding", "Chunked")],
             &[("content-length", "0")],
             &[("content-length", "0005")],
-            &[("upgrade", "websocket")],
             &[("cookie", "name=caf\u{e9}")],
         ] {
-            assert_eq!(checked(Version::HTTP_11, fields), Ok(()), "{fields:?}");
+            assert_eq!(checked(fields), Ok(()), "{fields:?}");
         }
     }
 
     #[test]
-    fn chunked_is_of_http_1_1_alone() {
-        for version in [Version::HTTP_10, Version::HTTP_2] {
-            let found = checked(version, &[("transfer-encoding", "chunked")]);
-            assert_eq!(found, Err(Ambiguous::TransferEncoding));
+    fn a_target_is_a_path_of_visible_ascii() {
+        let none = HeaderMap::new();
+        for (method, target, expected) in [
+            (Method::GET, "/a%20b?c=|", Ok(())),
+            (Method::GET, "https://a.org", Ok(())),
+            (Method::OPTIONS, "*", Ok(())),
+            (Method::GET, "*", Err(Ambiguous::Target)),
+            (Method::GET, "/\u{e9}", Err(Ambiguous::Target)),
+            (Method::GET, "/?\u{e9}", Err(Ambiguous::Target)),
+            (Method::CONNECT, "/", Err(Ambiguous::Connect)),
+        ] {
+            let found = check(&method, &target.parse().unwrap(), &none);
+            assert_eq!(found, expected, "{method} {target}");
         }
-    }
-
-    #[test]
-    fn connect_is_refused() {
-        let found = check(&Method::CONNECT, Version::HTTP_11, &HeaderMap::new());
-        assert_eq!(found, Err(Ambiguous::Connect));
     }
 }

@@ -16,8 +16,17 @@ const NAME_MAX: usize = 253;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHost {
     authority: Box<str>,
-    name: Box<str>,
+    name: Name,
     port: Option<u16>,
+}
+
+/// The name by which hosts are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    /// As it stands at the begin of the authority, so many bytes of it.
+    Sent(usize),
+    /// Put into its normal form.
+    Normal(Box<str>),
 }
 
 /// Why a request's host cannot be known. The answer is 400.
@@ -66,7 +75,9 @@ impl RequestHost {
         match (target, field) {
             (Some(target), Some(field)) => {
                 let default = default_port(uri);
-                if target.name != field.name || target.port.or(default) != field.port.or(default) {
+                if target.name() != field.name()
+                    || target.port.or(default) != field.port.or(default)
+                {
                     return Err(HostError::Differs);
                 }
                 Ok(target)
@@ -76,7 +87,7 @@ impl RequestHost {
             (Some(host), None) | (None, Some(host)) => Ok(host),
             (None, None) if version < Version::HTTP_11 => Ok(Self {
                 authority: "".into(),
-                name: "".into(),
+                name: Name::Sent(0),
                 port: None,
             }),
             (None, None) => Err(HostError::Missing),
@@ -87,7 +98,10 @@ impl RequestHost {
     /// canonical form (RFC 5952).
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        match &self.name {
+            Name::Sent(length) => &self.authority[..*length],
+            Name::Normal(name) => name,
+        }
     }
 
     /// Name and port as they were sent, for the next hop.
@@ -121,7 +135,7 @@ impl RequestHost {
                     "" => None,
                     _ => Some(after.strip_prefix(':').ok_or(HostError::Name)?),
                 };
-                (format!("[{address}]").into(), port)
+                (Name::Normal(format!("[{address}]").into()), port)
             }
             None => match text.split_once(':') {
                 Some((name, port)) => (reg_name(name)?, Some(port)),
@@ -139,7 +153,7 @@ impl RequestHost {
 
 /// Only what names in the DNS and on local networks consist of; RFC 3986 §3.2.2 would allow far more, none of which
 /// a backend could make sense of.
-fn reg_name(text: &str) -> Result<Box<str>, HostError> {
+fn reg_name(text: &str) -> Result<Name, HostError> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
         !label.is_empty()
@@ -150,7 +164,10 @@ fn reg_name(text: &str) -> Result<Box<str>, HostError> {
     if name.len() > NAME_MAX || !name.split('.').all(is_label) {
         return Err(HostError::Name);
     }
-    Ok(name.to_ascii_lowercase().into())
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Ok(Name::Normal(name.to_ascii_lowercase().into()));
+    }
+    Ok(Name::Sent(name.len()))
 }
 
 fn parse_port(text: &str) -> Result<u16, HostError> {

@@ -7,6 +7,7 @@
 //! The fields are lines of bytes behind the client's own: seven of them as entries of a `HeaderMap` cost a tenth of a
 //! whole request. Where rules or HTTP/2 need them as entries, [`Lines::move_into`] makes them so.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -25,17 +26,9 @@ impl Lines {
     #[must_use]
     pub fn of(origin: &Origin, version: Version, host: &str, id: &str) -> Self {
         let mut text = Vec::with_capacity(320);
-        // Writing into memory cannot fail.
-        let _ = write_lines(&mut text, origin, host);
-        for part in [
-            "via: ",
-            via_member(version),
-            "\r\nx-request-id: ",
-            id,
-            "\r\n",
-        ] {
-            text.extend_from_slice(part.as_bytes());
-        }
+        push_lines(&mut text, origin, host);
+        push(&mut text, &["via: ", via_member(version)]);
+        push(&mut text, &["\r\nx-request-id: ", id, "\r\n"]);
         Self(text)
     }
 
@@ -62,8 +55,9 @@ impl Lines {
     }
 }
 
-/// Removes whatever a head says of the kind. Names with an underscore go too: a CGI or WSGI backend cannot tell
-/// `X_Forwarded_For` from `X-Forwarded-For`. One pass, and no look-up where there is nothing.
+/// Removes whatever a head says of the kind, and what a CGI or WSGI backend would take for something that it is not: it cannot
+/// tell `X_Forwarded_For` from `X-Forwarded-For`, nor `Content_Length` from what we vouch for, and `Proxy` from its own
+/// environment. One pass, and no look-up where there is nothing.
 pub fn remove_claims(headers: &mut HeaderMap) {
     let claims: Vec<HeaderName> = headers
         .keys()
@@ -73,6 +67,12 @@ pub fn remove_claims(headers: &mut HeaderMap) {
     for name in claims {
         headers.remove(name);
     }
+}
+
+/// Whether a CGI or WSGI backend reads both names, in lower case, as one.
+#[must_use]
+pub fn reads_as(name: &str, other: &str) -> bool {
+    name.len() == other.len() && begins_as(name, other)
 }
 
 /// Appends this proxy to `Via`, with the version in which the message was received.
@@ -89,60 +89,85 @@ fn via_member(version: Version) -> &'static str {
     }
 }
 
-fn is_claim(name: &str) -> bool {
+pub(super) fn is_claim(name: &str) -> bool {
     // Most names end here.
-    if !name.starts_with(['x', 'f']) {
-        return false;
+    match name.as_bytes().first() {
+        Some(b'x') => {
+            begins_as(name, "x-forwarded")
+                || reads_as(name, "x-real-ip")
+                || reads_as(name, "x-request-id")
+        }
+        Some(b'f') => name == "forwarded",
+        Some(b'p') => name == "proxy",
+        Some(b'c') => name != "content-length" && reads_as(name, "content-length"),
+        Some(b't') => name != "transfer-encoding" && reads_as(name, "transfer-encoding"),
+        _ => false,
     }
-    let begins_as = |prefix: &str| {
-        let same = |(found, wanted): (u8, u8)| found == wanted || (found == b'_' && wanted == b'-');
-        name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
-    };
-    let reads_as = |whole: &str| name.len() == whole.len() && begins_as(whole);
-    name == "forwarded"
-        || begins_as("x-forwarded")
-        || reads_as("x-real-ip")
-        || reads_as("x-request-id")
 }
 
-fn write_lines(out: &mut Vec<u8>, origin: &Origin, asked: &str) -> std::io::Result<()> {
+fn begins_as(name: &str, prefix: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let same = |(one, other): (u8, u8)| dashed(one) == dashed(other);
+    name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(same)
+}
+
+fn push(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Formats each address once, and nothing but numbers: this runs for every request.
+fn push_lines(out: &mut Vec<u8>, origin: &Origin, asked: &str) {
     // On a socket for both families an IPv4 client has an address such as `::ffff:192.0.2.1`.
     let client = origin.client.ip().to_canonical();
     let host = origin.host.as_deref().unwrap_or(asked);
-    let proto = origin.proto;
     let later = || origin.proxies.iter().rev();
 
-    write!(out, "x-forwarded-for: {client}")?;
+    push(out, &["x-forwarded-for: "]);
+    let begin = out.len();
+    push_number(out, client);
+    let client_text = begin..out.len();
     for proxy in later() {
-        write!(out, ", {proxy}")?;
+        push(out, &[", "]);
+        push_number(out, proxy);
     }
-    write!(out, "\r\nx-forwarded-proto: {proto}\r\n")?;
+    push(out, &["\r\nx-forwarded-proto: ", origin.proto, "\r\n"]);
     if !host.is_empty() {
-        write!(out, "x-forwarded-host: {host}\r\n")?;
+        push(out, &["x-forwarded-host: ", host, "\r\n"]);
     }
-    write!(out, "x-forwarded-port: {}\r\nforwarded: ", origin.port)?;
-    write_node(out, client)?;
+    push(out, &["x-forwarded-port: "]);
+    push_number(out, origin.port);
+    push(out, &["\r\nforwarded: "]);
+    push_node(out, client, |out| out.extend_from_within(client_text));
     // A colon is not part of a token, so a host with a port or an IPv6 address is quoted (RFC 7239 §4).
     match host {
         "" => {}
-        host if host.contains([':', '[']) => write!(out, ";host=\"{host}\"")?,
-        host => write!(out, ";host={host}")?,
+        host if host.contains([':', '[']) => push(out, &[";host=\"", host, "\""]),
+        host => push(out, &[";host=", host]),
     }
-    write!(out, ";proto={proto}")?;
+    push(out, &[";proto=", origin.proto]);
     for proxy in later() {
-        out.extend_from_slice(b", ");
-        write_node(out, *proxy)?;
+        push(out, &[", "]);
+        push_node(out, *proxy, |out| push_number(out, proxy));
     }
-    out.extend_from_slice(b"\r\n");
-    Ok(())
+    push(out, &["\r\n"]);
 }
 
 /// An IPv6 address is bracketed and quoted (RFC 7239 §6).
-fn write_node(out: &mut Vec<u8>, address: IpAddr) -> std::io::Result<()> {
-    match address {
-        IpAddr::V4(address) => write!(out, "for={address}"),
-        IpAddr::V6(address) => write!(out, "for=\"[{address}]\""),
-    }
+fn push_node(out: &mut Vec<u8>, address: IpAddr, text: impl FnOnce(&mut Vec<u8>)) {
+    let (before, behind) = match address {
+        IpAddr::V4(_) => ("for=", ""),
+        IpAddr::V6(_) => ("for=\"[", "]\""),
+    };
+    push(out, &[before]);
+    text(out);
+    push(out, &[behind]);
+}
+
+fn push_number(out: &mut Vec<u8>, number: impl Display) {
+    // Writing into memory cannot fail.
+    let _ = write!(out, "{number}");
 }
 
 #[cfg(test)]
@@ -241,16 +266,28 @@ mod tests {
             "x-request-id",
             "x_request-id",
             "forwarded",
+            "proxy",
+            "content_length",
+            "transfer_encoding",
             "x-forward-thinking",
             "x-real-ip-range",
             "from",
+            "content-length",
         ] {
             headers.append(name, "evil".parse().unwrap());
         }
         remove_claims(&mut headers);
         let mut left: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["from", "x-forward-thinking", "x-real-ip-range"]);
+        assert_eq!(
+            left,
+            [
+                "content-length",
+                "from",
+                "x-forward-thinking",
+                "x-real-ip-range"
+            ]
+        );
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::http::provenance;
+
 /// Whether a field may stand behind a body: those may not that frame, route, authenticate, modify the request or say
 /// how to read the content (RFC 9110 §6.5.1).
 #[must_use]
@@ -33,7 +35,7 @@ pub fn is_allowed(name: &HeaderName) -> bool {
         header::UPGRADE,
         header::VIA,
     ];
-    !forbidden.contains(name) && !name.as_str().starts_with("x-forwarded-")
+    !forbidden.contains(name) && !provenance::is_claim(name.as_str())
 }
 
 /// Appends the allowed fields as lines, without the empty line behind them.
@@ -86,7 +88,8 @@ mod tests {
     #[test]
     fn fields_that_frame_route_or_authenticate_are_left_out() {
         let lines =
-            b"Content-Length: 5\r\nhost: a\r\nX-Forwarded-For: 1.1.1.1\r\ncookie: a=b\r\nok: 1\r\n";
+            b"Content-Length: 5\r\nhost: a\r\nX-Forwarded-For: 1.1.1.1\r\ncookie: a=b\r\nok: 1\r\n\
+              X_Forwarded_For: 1.1.1.1\r\nX-Real-IP: 1.1.1.1\r\nContent_Length: 1\r\n";
         let fields = parse(lines.to_vec()).unwrap();
         assert_eq!(
             fields.keys().map(|name| name.as_str()).collect::<Vec<_>>(),

@@ -16,6 +16,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service as HyperService;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Listener;
 use super::http2_streams::{Latest, Progress};
@@ -24,7 +25,7 @@ use super::proxy_protocol::{self, ProxyError};
 use super::{http1, http2};
 use crate::config::model::{Config, ListenerProtocol};
 use crate::http::body::{Body, BodyError};
-use crate::http::inbound::Bounds;
+use crate::http::inbound::{Bounds, Outline};
 use crate::http::problem::Problem;
 use crate::lifecycle::drain;
 use crate::limits::Permit;
@@ -44,6 +45,7 @@ pub(super) async fn serve(
     listener: Rc<Listener>,
     held: Held,
 ) {
+    let begun = Instant::now();
     let snapshot = listener.service.snapshot();
     let Ends { client, local } = match ends(&mut tcp, client, &listener, &snapshot.config).await {
         Ok(ends) => ends,
@@ -60,7 +62,7 @@ pub(super) async fn serve(
             let Some(acceptor) = snapshot.acceptor.clone() else {
                 return;
             };
-            match acceptor.accept(tcp).await {
+            match acceptor.accept(tcp, begun).await {
                 Ok((stream, protocol)) => (ClientStream::Tls(stream), protocol),
                 Err(error) => {
                     tracing::debug!(%client, cause = respond::chain(&error), "no TLS connection");
@@ -173,16 +175,22 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// The response to a request that did not come as far as hyper.
+    pub(super) fn refuse(&self, outline: Outline, problem: &Problem) -> Response<Bytes> {
+        let (service, client) = (&self.listener.service, self.downstream.client);
+        service.refuse_unread(client, outline, problem)
+    }
+
     /// Whether a request of HTTP/2 has more of a head than it may have, counted as RFC 9113 §6.5.2 does. (Over HTTP/1.1 it
     /// would not have come this far.)
     fn is_too_large(&self, request: &Request<Incoming>) -> bool {
-        let fields = request.headers();
+        let (fields, target) = (request.headers(), request.uri().path_and_query());
         let field = |name: usize, value: usize| name + value + 32;
         let size = fields
             .iter()
             .map(|(name, value)| field(name.as_str().len(), value.len()))
             .sum::<usize>()
-            + field(5, request.uri().path().len());
+            + field(5, target.map_or(0, |target| target.as_str().len()));
         fields.len() > self.head.count || size > self.head.size
     }
 
@@ -238,9 +246,13 @@ impl HyperService<Request<Incoming>> for Connection {
             } = &*facts;
             let mut response = match listener.protocol {
                 _ if over_http2 && facts.is_too_large(&request) => {
-                    problem(listener, &Problem::HeaderTooLarge, &request)
+                    let problem = Problem::HeaderTooLarge;
+                    listener.service.refuse(downstream, &request, &problem)
                 }
-                ListenerProtocol::RedirectToHttps => redirect(listener, &request),
+                ListenerProtocol::RedirectToHttps => {
+                    let port = listener.https_port;
+                    listener.service.send_to_https(downstream, &request, port)
+                }
                 ListenerProtocol::Tls | ListenerProtocol::Clear => {
                     listener.service.serve(downstream, request).await
                 }
@@ -257,17 +269,6 @@ impl HyperService<Request<Incoming>> for Connection {
             }))
         })
     }
-}
-
-fn redirect(listener: &Listener, request: &Request<Incoming>) -> Response<Body> {
-    respond::redirect_to_https(request, listener.https_port)
-        .unwrap_or_else(|fault| problem(listener, &fault, request))
-}
-
-fn problem(listener: &Listener, problem: &Problem, request: &Request<Incoming>) -> Response<Body> {
-    let pages = &listener.service.snapshot().config.errors;
-    let accept = request.headers().get(header::ACCEPT);
-    problem.response_from(pages, accept).map(Body::from)
 }
 
 /// A response's body, which keeps its connection busy until it has ended.

@@ -7,14 +7,15 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::connection::{Connection, Held};
+use super::connection::{Connection, Facts, Held};
 use super::idle::{Patience, Tired};
 use super::watched::Watched;
 use crate::config::model::Limits;
@@ -24,6 +25,7 @@ use crate::lifecycle::tasks;
 use crate::respond;
 use crate::stream::{HandOver, Slot, Taken};
 use crate::tls::ClientStream;
+use crate::upstream::http1::write_response_head;
 
 /// By how many fields and bytes hyper's own limits are wider than ours.
 const SLACK: usize = 16;
@@ -65,7 +67,7 @@ pub(super) async fn serve(
         connection.0.downstream.slot.clone().unwrap_or_default(),
         held.0.clone(),
     );
-    let bounds = connection.0.head;
+    let (facts, bounds) = (connection.0.clone(), connection.0.head);
     let io = TokioIo::new(Watched::new(stream, activity.clone(), bounds));
     let mut builder = http1::Builder::new();
     // What is beyond these does not come as far as hyper: they only have to be wide enough.
@@ -111,13 +113,13 @@ pub(super) async fn serve(
         Http1End::Tired(Tired::Silent) => {}
         Http1End::Tired(Tired::HalfHead) => {
             tracing::debug!(%client, "a request's head was not whole in time");
-            let (socket, _) = driver.into_parts().io.into_inner().into_parts();
-            end_with(Problem::RequestTimeout, socket).await;
+            let io = driver.into_parts().io.into_inner();
+            end_with(&Problem::RequestTimeout, io, &facts).await;
         }
         Http1End::Refused(fault) => {
             tracing::debug!(%client, cause = respond::chain(&fault), "request refused");
-            let (socket, _) = driver.into_parts().io.into_inner().into_parts();
-            end_with(fault.problem(), socket).await;
+            let io = driver.into_parts().io.into_inner();
+            end_with(&fault.problem(), io, &facts).await;
         }
     }
 }
@@ -161,18 +163,15 @@ fn join(read: Bytes, behind: Bytes) -> Bytes {
 }
 
 /// Answers a request that hyper has not seen, and closes the connection.
-async fn end_with(problem: Problem, mut stream: ClientStream) {
-    let response = problem.response(None);
-    let (parts, body) = response.into_parts();
-    let mut headers = parts.headers;
-    headers.insert(
-        http::header::CONNECTION,
-        http::HeaderValue::from_static("close"),
-    );
-    headers.insert(http::header::CONTENT_LENGTH, body.len().into());
+async fn end_with(problem: &Problem, io: Watched, facts: &Facts) {
+    let mut response = facts.refuse(io.outline(), problem);
+    let (mut stream, _unread) = io.into_parts();
+    let now = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()));
+    let now = now.expect("an HTTP date is visible ASCII");
+    response.headers_mut().insert(header::DATE, now);
     let mut text = Vec::with_capacity(512);
-    crate::upstream::http1::write_response_head(&mut text, parts.status, &headers);
-    text.extend_from_slice(&body);
+    write_response_head(&mut text, response.status(), response.headers());
+    text.extend_from_slice(response.body());
     let word = async {
         stream.write_all(&text).await?;
         stream.shutdown().await?;

@@ -2,8 +2,9 @@
 //!
 //! Owns what was read and is not passed on yet, and tells the connection's [`Activity`] what its owner must know: when a
 //! head began, that one is refused, whether the socket took what hyper wrote. Invariants: hyper gets whole heads that
-//! passed [`Inbound`], and their bodies; after a refused head it gets nothing more, not even the connection's end, for the
-//! owner has the last word. No more is kept than one head and one read.
+//! passed [`Inbound`], and their bodies, one request at a time: hyper does not read while bytes lie before it that it cannot
+//! use yet, and would not see the client leave. After a refused head it gets nothing more, not even the connection's end, for
+//! the owner has the last word. No more is kept than one head and one read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::idle::Activity;
-use crate::http::inbound::{Bounds, Halt, Inbound};
+use crate::http::inbound::{Bounds, Halt, Inbound, Outline};
 use crate::tls::ClientStream;
 
 /// How much is read at once behind a half head.
@@ -25,6 +26,8 @@ pub(super) struct Watched {
     stream: ClientStream,
     activity: Rc<Activity>,
     inbound: Inbound,
+    /// So many bytes are kept before the socket is left alone.
+    most_held: usize,
     /// Passed, and on its way to hyper.
     passed: BytesMut,
     /// Read, and not passed.
@@ -38,10 +41,16 @@ impl Watched {
             stream,
             activity,
             inbound: Inbound::new(bounds),
+            most_held: bounds.size,
             passed: BytesMut::new(),
             held: BytesMut::new(),
             halt: None,
         }
+    }
+
+    /// What is known of the request whose head is not whole or is refused.
+    pub(super) fn outline(&self) -> Outline {
+        self.inbound.outline(&self.held)
     }
 
     /// The connection, and what came behind the bytes that hyper has.
@@ -101,6 +110,9 @@ impl Watched {
 
     /// Reads behind what is held. False: the client has ended its direction.
     fn poll_read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.is_full() {
+            return Poll::Pending;
+        }
         let mut space = [0; READ];
         let mut read = ReadBuf::new(&mut space);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
@@ -121,19 +133,36 @@ impl Watched {
             Some(Halt::Broken(error)) => {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))
             }
-            Some(Halt::Undecided) => {
-                if self.activity.all_answered() {
-                    self.inbound.resume();
-                    self.judge_held();
+            Some(Halt::Unanswered | Halt::Undecided) if self.activity.all_answered() => {
+                self.inbound.resume();
+                self.judge_held();
+                if self.passed.is_empty() {
                     return self.poll_halt(cx);
                 }
-                if self.held.is_empty() {
-                    return Poll::Ready(Ok(()));
+                Poll::Ready(Ok(()))
+            }
+            Some(Halt::Unanswered | Halt::Undecided) => {
+                if !self.held.is_empty() {
+                    self.activity.wake_when_answered(cx.waker());
                 }
-                self.activity.wake_when_answered(cx.waker());
-                Poll::Pending
+                Poll::Ready(Ok(()))
             }
         }
+    }
+
+    /// What comes behind a request under way is read only to see the client leave.
+    fn is_full(&self) -> bool {
+        let waits = matches!(self.halt, Some(Halt::Unanswered | Halt::Undecided));
+        waits && self.held.len() >= self.most_held
+    }
+
+    /// What the end of the client's direction is to hyper. What was sent ahead of an upgrade belongs to the protocol that
+    /// may come, which has its own way to end.
+    fn end(&self) -> Poll<io::Result<()>> {
+        if self.halt == Some(Halt::Undecided) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -158,7 +187,7 @@ impl AsyncRead for Watched {
                     return Poll::Ready(Ok(()));
                 }
             } else if !ready!(self.poll_read_behind(cx))? {
-                return Poll::Ready(Ok(()));
+                return self.end();
             }
         }
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::net::{ClientAddr, ServerAddr};
@@ -135,9 +135,8 @@ impl fmt::Display for RequestId {
 pub struct RequestRecord {
     id: RequestId,
     client: ClientAddr,
-    method: Method,
-    /// Its query is never logged: tokens travel there.
-    uri: Uri,
+    /// Method and target, if they could be read. The query is never logged: tokens travel there.
+    asked: Option<(Method, Uri)>,
     host: String,
     route: Option<Arc<str>>,
     server: Option<ServerAddr>,
@@ -152,14 +151,17 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
-    /// A record of a request that came just now; `None` when nobody reads it.
+    /// A record of a request for what `asked` says, that came just now; `None` when nobody reads it.
     #[must_use]
-    pub fn begin<B>(id: &RequestId, client: ClientAddr, request: &Request<B>) -> Option<Self> {
+    pub fn begin(
+        id: &RequestId,
+        client: ClientAddr,
+        asked: impl FnOnce() -> Option<(Method, Uri)>,
+    ) -> Option<Self> {
         tracing::enabled!(target: TARGET, tracing::Level::INFO).then(|| Self {
             id: id.clone(),
             client,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            asked: asked(),
             host: String::new(),
             route: None,
             server: None,
@@ -176,8 +178,13 @@ impl RequestRecord {
 
     /// Where it goes.
     pub fn routed(&mut self, host: &str, route: &Arc<str>) {
-        host.clone_into(&mut self.host);
+        self.addressed(host);
         self.route = Some(route.clone());
+    }
+
+    /// Whom it asks for, of a request that goes nowhere.
+    pub fn addressed(&mut self, host: &str) {
+        host.clone_into(&mut self.host);
     }
 
     /// Who answered.
@@ -215,19 +222,21 @@ impl Drop for RequestRecord {
         let Self {
             id,
             client,
-            method,
             host,
             bytes_out,
             ..
         } = self;
-        let (path, route) = (self.uri.path(), self.route.as_deref());
+        let asked = self.asked.as_ref();
+        let method = asked.map_or("", |(method, _target)| method.as_str());
+        let path = asked.map_or("", |(_method, target)| target.path());
+        let route = self.route.as_deref();
         let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
         let server = self.server.as_ref().map(tracing::field::display);
         let (head_us, total_us) = (
             self.head.as_micros() as u64,
             self.begun.elapsed().as_micros() as u64,
         );
-        tracing::info!(target: TARGET, %id, %client, %method, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
+        tracing::info!(target: TARGET, %id, %client, method, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
     }
 }
 

@@ -14,9 +14,13 @@ use crate::route::Escape;
 /// # Errors
 /// What came of the values is no field value; the request's path is to blame.
 pub fn redirect(redirect: &Redirect, values: &Values<'_>) -> Result<Response<Body>, Problem> {
+    // `https:///path` is an address whose first segment browsers take for its host.
+    if values.host.is_empty() && redirect.to.names().any(|name| name == "host") {
+        return Err(Problem::BadRequest("The request's host is missing."));
+    }
     let location = location(redirect, values);
     let location = HeaderValue::try_from(location)
-        .map_err(|_bad| Problem::BadRequest("the path is not a plain one"))?;
+        .map_err(|_bad| Problem::BadRequest("The request's path is not a plain one."))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = redirect.status;
     response.headers_mut().insert(header::LOCATION, location);
@@ -68,7 +72,21 @@ mod tests {
 
     use super::super::values::tests::with;
     use super::*;
-    use crate::route::{Captures, Template};
+    use crate::route::{Captures, PathPattern, Template};
+
+    #[test]
+    fn a_request_without_a_host_is_not_sent_to_one() {
+        for (text, is_sent) in [("https://{host}/x", false), ("https://a.org{path}", true)] {
+            let found = with(|values| {
+                let values = Values {
+                    host: "",
+                    ..*values
+                };
+                redirect(&to(text), &values).is_ok()
+            });
+            assert_eq!(found, is_sent, "{text}");
+        }
+    }
 
     fn to(text: &str) -> Redirect {
         Redirect {
@@ -103,7 +121,8 @@ mod tests {
         ] {
             let found = with(|values| {
                 let values = Values {
-                    rest: Some(rest),
+                    pattern: &PathPattern::parse("/*").unwrap(),
+                    path: &format!("/{rest}"),
                     captures: &Captures::empty(),
                     query: None,
                     ..*values

@@ -6,6 +6,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::model::{FieldRules, FieldValue};
+use crate::http::provenance::reads_as;
 use crate::respond::values::Values;
 use crate::route::Escape;
 
@@ -21,23 +22,48 @@ impl Rendered {
     /// Puts the values of a request into `rules`.
     #[must_use]
     pub fn of(rules: &FieldRules, values: &Values<'_>) -> Self {
-        let render = |fields: &[(HeaderName, FieldValue)]| {
-            let fields = fields.iter();
-            fields
-                .filter_map(|(name, value)| Some((name.clone(), render(value, values)?)))
-                .collect()
-        };
-        Self {
-            remove: rules.remove.clone(),
-            set: render(&rules.set),
-            add: render(&rules.add),
+        let mut rendered = Self::default();
+        rendered.remove.clone_from(&rules.remove);
+        for (name, value) in &rules.set {
+            match render(value, values) {
+                Some(value) => rendered.set.push((name.clone(), value)),
+                // What stands there was said by somebody else: it must not pass for ours.
+                None => rendered.remove.push(name.clone()),
+            }
         }
+        for (name, value) in &rules.add {
+            rendered
+                .add
+                .extend(render(value, values).map(|value| (name.clone(), value)));
+        }
+        rendered
     }
 
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
+    /// Changes a request's head. With the fields that are removed or set go those whose names differ only in an underscore:
+    /// a CGI or WSGI backend reads both as one, and would take a client's for ours.
+    pub fn apply_to_request(&self, headers: &mut HeaderMap) {
+        let ruled = || {
+            self.remove
+                .iter()
+                .chain(self.set.iter().map(|(name, _)| name))
+        };
+        let is_alike =
+            |name: &HeaderName| ruled().any(|ruled| reads_as(name.as_str(), ruled.as_str()));
+        let alike: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_alike(name))
+            .cloned()
+            .collect();
+        for name in alike {
+            headers.remove(name);
+        }
+        self.apply(headers);
     }
 
     /// Changes a head.
@@ -99,6 +125,67 @@ mod tests {
         assert_eq!(all("x-one"), ["o ld of 192.0.2.1", "more"]);
         assert_eq!(all("x-secret"), ["{name}"]);
         assert_eq!(all("x-kept"), ["old"]);
+    }
+
+    #[test]
+    fn look_alikes_of_what_a_rule_sets_do_not_reach_a_server() {
+        let name = HeaderName::from_static;
+        let fixed = || FieldValue::Fixed(HeaderValue::from_static("ours"));
+        let rules = FieldRules {
+            remove: vec![name("x-gone")],
+            set: vec![(name("x-user-id"), fixed()), (name("x_group"), fixed())],
+            add: vec![(name("x-more-of"), fixed())],
+        };
+        let mut headers = HeaderMap::new();
+        for field in [
+            "x_gone",
+            "x_user-id",
+            "x-user_id",
+            "x-group",
+            "x_more_of",
+            "x-user-ids",
+        ] {
+            headers.append(field, HeaderValue::from_static("theirs"));
+        }
+        with(|values| Rendered::of(&rules, values)).apply_to_request(&mut headers);
+        let mut left: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                ("x-more-of", "ours"),
+                ("x-user-id", "ours"),
+                ("x-user-ids", "theirs"),
+                ("x_group", "ours"),
+                ("x_more_of", "theirs"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_no_field_can_hold_leaves_nobody_elses() {
+        let template = FieldValue::Template(Template::parse("{name}").unwrap());
+        let rules = FieldRules {
+            set: vec![(HeaderName::from_static("x-name"), template)],
+            ..FieldRules::default()
+        };
+        let captures = [("name", "a\nb")].into_iter().collect();
+        let rendered = with(|values| {
+            Rendered::of(
+                &rules,
+                &Values {
+                    captures: &captures,
+                    ..*values
+                },
+            )
+        });
+        let mut headers = HeaderMap::new();
+        headers.append("x-name", HeaderValue::from_static("theirs"));
+        rendered.apply(&mut headers);
+        assert!(headers.is_empty());
     }
 
     #[test]

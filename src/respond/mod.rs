@@ -20,8 +20,13 @@ use crate::http::problem::Problem;
 /// The request does not say its host.
 pub fn redirect_to_https<B>(request: &Request<B>, port: u16) -> Result<Response<Body>, Problem> {
     let host = RequestHost::of(request.uri(), request.headers(), request.version());
-    let host = host.map_err(|_bad| Problem::BadRequest("the host is missing or not one"))?;
+    let host =
+        host.map_err(|_bad| Problem::BadRequest("The request's host is missing or not one."))?;
     let name = host.name();
+    if name.is_empty() {
+        // `https:///path` is an address whose first segment browsers take for its host.
+        return Err(Problem::BadRequest("The request's host is missing."));
+    }
     let name = if name.contains(':') && !name.starts_with('[') {
         format!("[{name}]")
     } else {
@@ -38,7 +43,7 @@ pub fn redirect_to_https<B>(request: &Request<B>, port: u16) -> Result<Response<
         format!("https://{name}:{port}{path}")
     };
     let location = HeaderValue::try_from(location)
-        .map_err(|_bad| Problem::BadRequest("the path is not a plain one"))?;
+        .map_err(|_bad| Problem::BadRequest("The request's path is not a plain one."))?;
     let mut response = Response::new(Body::empty());
     // 308 keeps the method and the body (RFC 9110 §15.4.9).
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -75,5 +80,12 @@ mod tests {
             let response = redirect_to_https(&request, port).unwrap();
             assert_eq!(response.headers()["location"], expected);
         }
+    }
+
+    #[test]
+    fn a_request_without_a_host_is_sent_nowhere() {
+        let mut request = Request::get("//evil.org/").body(()).unwrap();
+        *request.version_mut() = http::Version::HTTP_10;
+        assert!(redirect_to_https(&request, 443).is_err());
     }
 }

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use crate::config::model::REST;
 use crate::http::origin::Origin;
 use crate::observe::access::RequestId;
-use crate::route::{Captures, Escape, Template};
+use crate::route::{Captures, Escape, PathPattern, Template};
 
 /// The values of one request.
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
     /// Of the path's named segments, percent-decoded.
     pub captures: &'a Captures,
-    /// Of the path's `*`, as it came.
-    pub rest: Option<&'a str>,
+    /// The route's pattern, which says what its `*` stands for.
+    pub pattern: &'a PathPattern,
     /// The path as it came.
     pub path: &'a str,
     /// The query as it came.
@@ -39,7 +39,7 @@ impl Values<'_> {
             return escape.push(value, text);
         }
         match name {
-            REST => text.push_str(self.rest.unwrap_or_default()),
+            REST => text.push_str(self.pattern.rest(self.path).unwrap_or_default()),
             "client_ip" => text.push_str(&self.client().to_string()),
             "host" => text.push_str(self.host),
             "path" => text.push_str(self.path),
@@ -68,7 +68,7 @@ pub(super) mod tests {
         let id = RequestId::told(b"the-id").unwrap();
         test(&Values {
             captures: &captures,
-            rest: Some("a%2Fb//c"),
+            pattern: &PathPattern::parse("/{name}/*").unwrap(),
             path: "/o%20ld/a%2Fb//c",
             query: Some("d=e"),
             host: "a.org",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::TlsStream;
@@ -95,15 +96,19 @@ impl Acceptor {
         })
     }
 
-    /// Does the whole handshake under one deadline.
+    /// Does the whole handshake. Its time runs from `begun`: what a load balancer says before it is a part of it.
     ///
     /// # Errors
     /// [`HandshakeError`]; the connection is closed then.
     ///
     /// # Cancel safety
     /// Dropping it closes the connection.
-    pub async fn accept(&self, tcp: TcpStream) -> Result<(TlsStream, Protocol), HandshakeError> {
-        let handshake = tokio::time::timeout(self.limit, self.tls.accept(tcp));
+    pub async fn accept(
+        &self,
+        tcp: TcpStream,
+        begun: Instant,
+    ) -> Result<(TlsStream, Protocol), HandshakeError> {
+        let handshake = tokio::time::timeout_at(begun + self.limit, self.tls.accept(tcp));
         let accepted = handshake
             .await
             .map_err(|_elapsed| HandshakeError::TimedOut(self.limit))?;

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use http::header::{HOST, HeaderMap, HeaderValue};
-use http::{Uri, Version};
+use http::{Method, Uri, Version};
 
 use super::fault::Fault;
 use crate::http::host::{HostError, RequestHost};
@@ -58,13 +58,38 @@ pub(super) struct Head {
 #[derive(Debug)]
 struct RequestLine {
     version: Version,
+    method: Range<usize>,
     target: Range<usize>,
+}
+
+/// What is known of a request that nobody serves. All of it has been checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Method and target, if the request line was good.
+    pub asked: Option<(Method, Uri)>,
+    /// The host, if the head had come so far.
+    pub host: Option<RequestHost>,
 }
 
 impl Head {
     /// Whether anything of a request has come. An empty line before it is nothing yet.
     pub(super) fn has_begun(&self, input: &[u8]) -> bool {
         self.request.is_some() || input.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// What is known of it. `input` begins with the head's first byte.
+    pub(super) fn outline(&self, input: &[u8]) -> Outline {
+        let text = |range: &Range<usize>| input.get(range.clone()).unwrap_or_default();
+        let asked = self.request.as_ref().and_then(|line| {
+            let method = Method::from_bytes(text(&line.method)).ok()?;
+            Some((method, Uri::try_from(text(&line.target)).ok()?))
+        });
+        let host = self.host.as_ref();
+        let host = host.and_then(|host| std::str::from_utf8(text(host).trim_ascii()).ok());
+        Outline {
+            asked,
+            host: host.and_then(|host| RequestHost::parse(host).ok()),
+        }
     }
 
     /// Reads on. `input` begins with the head's first byte and has what came before in it too; `None`: more is needed.
@@ -266,8 +291,11 @@ fn request_line(line: &[u8], start: usize) -> Result<RequestLine, Fault> {
         return Err(Fault::Connect);
     }
     check_target(method, target)?;
-    let target = start + first + 1..start + second;
-    Ok(RequestLine { version, target })
+    Ok(RequestLine {
+        version,
+        method: start..start + first,
+        target: start + first + 1..start + second,
+    })
 }
 
 /// The forms of RFC 9112 §3.2, without a fragment, which is never sent (RFC 9110 §7.1).
@@ -316,6 +344,10 @@ fn plain_number(value: &[u8]) -> Option<u64> {
 /// Only HTAB of the control characters may stand within a line (RFC 9110 §5.5).
 fn check_bytes(line: &[u8]) -> Result<(), Fault> {
     let bad = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
+    // Without an early end this is done for many bytes at once, and nearly always there is none.
+    if !line.iter().fold(false, |any, byte| any | bad(byte)) {
+        return Ok(());
+    }
     match line.iter().find(|byte| bad(byte)) {
         None => Ok(()),
         Some(b'\r') => Err(Fault::BareCr),

@@ -3,14 +3,15 @@
 //! Owns where each request begins and ends, and whether it may be passed on (RFC 9112 §2.2, 3, 5, 6; RFC 9110 §5.5): a
 //! server's parser is made to be lenient, and what it forgives two parsers may read in two ways. No I/O, and no copy of
 //! any byte: who reads the connection keeps what is not passed. Invariants: a head is passed whole, or not at all; any split
-//! of the bytes gives the same verdicts; nothing is passed behind a refused head, nor behind a head that asks for
-//! another protocol until it is known which protocol is spoken from there on.
+//! of the bytes gives the same verdicts; nothing is passed behind a refused head, and nothing behind a request that is not
+//! answered yet: it may have asked for another protocol, and a server that lies over bytes it cannot use yet does not
+//! see its client leave.
 
 mod fault;
 mod head;
 
 pub use fault::Fault;
-pub use head::Bounds;
+pub use head::{Bounds, Outline};
 
 use head::{BodyLength, Head};
 
@@ -21,7 +22,9 @@ use crate::http::chunked::{ChunkError, Decoder, Piece};
 pub enum Halt {
     /// A head is not whole yet.
     Partial,
-    /// The last request asks for another protocol: [`Inbound::resume`] when it has got none.
+    /// The last request is to be answered first: then [`Inbound::resume`].
+    Unanswered,
+    /// The same for one that asks for another protocol: what follows may not be HTTP.
     Undecided,
     /// A head is refused. For good.
     Refused(Fault),
@@ -49,8 +52,10 @@ enum State {
         decoder: Decoder,
         upgrade: bool,
     },
+    Unanswered,
     Undecided,
-    Refused(Fault),
+    /// A head, as far as it was read, and what is wrong with it.
+    Refused(Head, Fault),
     Broken(ChunkError),
 }
 
@@ -92,9 +97,18 @@ impl Inbound {
         }
     }
 
-    /// The request that asked for another protocol has been answered in HTTP: what follows is the next request.
+    /// What is known of the request whose head is not whole or is refused. `waiting` is what was not passed of it.
+    #[must_use]
+    pub fn outline(&self, waiting: &[u8]) -> Outline {
+        match &self.state {
+            State::Head(head) | State::Refused(head, _) => head.outline(waiting),
+            _ => Outline::default(),
+        }
+    }
+
+    /// The last request has been answered, in HTTP: what follows is the next one.
     pub fn resume(&mut self) {
-        if matches!(self.state, State::Undecided) {
+        if matches!(self.state, State::Unanswered | State::Undecided) {
             self.state = State::Head(Head::default());
         }
     }
@@ -110,7 +124,7 @@ impl Inbound {
                     Ok(whole.length)
                 }
                 Err(fault) => {
-                    self.state = State::Refused(fault);
+                    self.state = State::Refused(std::mem::take(head), fault);
                     Err(Halt::Refused(fault))
                 }
             },
@@ -134,8 +148,9 @@ impl Inbound {
                     Err(Halt::Broken(error))
                 }
             },
+            State::Unanswered => Err(Halt::Unanswered),
             State::Undecided => Err(Halt::Undecided),
-            State::Refused(fault) => Err(Halt::Refused(*fault)),
+            State::Refused(_, fault) => Err(Halt::Refused(*fault)),
             State::Broken(error) => Err(Halt::Broken(*error)),
         }
     }
@@ -156,7 +171,7 @@ fn next(upgrade: bool) -> State {
     if upgrade {
         return State::Undecided;
     }
-    State::Head(Head::default())
+    State::Unanswered
 }
 
 #[cfg(test)]

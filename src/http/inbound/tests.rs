@@ -22,11 +22,17 @@ fn follow(input: &[u8], sizes: &[usize]) -> (u64, Option<usize>, Option<Halt>) {
         at += piece.len();
         turn += 1;
         waiting.extend_from_slice(piece);
-        let done;
-        (done, halt) = inbound.follow(&waiting);
-        passed += done;
-        waiting.drain(..done);
-        assert_eq!(halt.is_none(), waiting.is_empty());
+        loop {
+            let done;
+            (done, halt) = inbound.follow(&waiting);
+            passed += done;
+            waiting.drain(..done);
+            if halt != Some(Halt::Unanswered) {
+                break;
+            }
+            // Each is answered as soon as it has been passed.
+            inbound.resume();
+        }
         if matches!(halt, Some(Halt::Refused(_) | Halt::Broken(_))) {
             break;
         }
@@ -234,7 +240,7 @@ fn a_head_is_passed_whole_or_not_at_all() {
         let mut inbound = Inbound::new(BOUNDS);
         assert_eq!(inbound.follow(&input[..cut]), (0, Some(Halt::Partial)));
         assert!(inbound.is_within_head(&input[..cut]));
-        assert_eq!(inbound.follow(input), (input.len(), None));
+        assert_eq!(inbound.follow(input), (input.len(), Some(Halt::Unanswered)));
         assert!(!inbound.is_within_head(b""));
     }
 }
@@ -259,6 +265,63 @@ fn what_follows_an_upgrade_waits_for_its_answer() {
     inbound.resume();
     let refused = Halt::Refused(Fault::BareLf);
     assert_eq!(inbound.follow(&input[head.len()..]), (0, Some(refused)));
+}
+
+#[test]
+fn what_follows_a_request_waits_for_its_answer() {
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    let input = [&request[..], b"GET / HTTP/1.1\n"].concat();
+    let mut inbound = Inbound::new(BOUNDS);
+    let unanswered = Some(Halt::Unanswered);
+    assert_eq!(inbound.follow(&input), (request.len(), unanswered));
+    assert_eq!(inbound.follow(&input[request.len()..]), (0, unanswered));
+    assert!(!inbound.is_within_head(&input[request.len()..]));
+    inbound.resume();
+    let refused = Some(Halt::Refused(Fault::BareLf));
+    assert_eq!(inbound.follow(&input[request.len()..]), (0, refused));
+}
+
+#[test]
+fn of_a_refused_head_is_known_what_was_good() {
+    for (input, method, path, host) in [
+        (
+            &b"GET /a?b HTTP/1.1\r\nHost: A.org\r\nX : y\r\n"[..],
+            "GET",
+            "/a",
+            "a.org",
+        ),
+        (
+            b"\r\nPUT /a HTTP/1.1\r\nX : y\r\nHost: a.org\r\n",
+            "PUT",
+            "/a",
+            "",
+        ),
+        (
+            b"PUT /a HTTP/1.1\r\nHost: a@b\r\nX : y\r\n",
+            "PUT",
+            "/a",
+            "",
+        ),
+        (b"GET  /a HTTP/1.1\r\nHost: a.org\r\n", "", "", ""),
+        (
+            b"GET /a HTTP/1.1\r\nHost: a.org\r\nX: half",
+            "GET",
+            "/a",
+            "a.org",
+        ),
+        (b"GET /a HTT", "", "", ""),
+    ] {
+        let mut inbound = Inbound::new(BOUNDS);
+        inbound.follow(input);
+        let outline = inbound.outline(input);
+        let asked = outline.asked.as_ref();
+        let found = (
+            asked.map_or("", |(method, _)| method.as_str()),
+            asked.map_or("", |(_, target)| target.path()),
+            outline.host.as_ref().map_or("", |host| host.name()),
+        );
+        assert_eq!(found, (method, path, host), "{}", input.escape_ascii());
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! One request: route, guard, action, stream, log line.
 
+mod own;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
@@ -15,7 +17,7 @@ use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
-use crate::observe::access::{End, RequestId, RequestRecord};
+use crate::observe::access::{RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
 use crate::respond::{self, action};
@@ -29,6 +31,8 @@ use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
+
+use own::{Asker, asked_of, finish, owned, refused};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -76,11 +80,10 @@ impl Service {
         // From here on the client is who asked, not who passed it on.
         let downstream = downstream.told_by(&origin);
         let mut told = Told {
-            record: RequestRecord::begin(&id, downstream.client, &request),
+            record: RequestRecord::begin(&id, downstream.client, || asked_of(&request)),
             fields: Rendered::default(),
         };
-        let (version, is_head) = (request.version(), *request.method() == Method::HEAD);
-        let accept = request.headers().get(header::ACCEPT).cloned();
+        let asker = Asker::of(&request);
         let asked = Asked {
             snapshot: &snapshot,
             downstream: &downstream,
@@ -98,20 +101,7 @@ impl Service {
             },
             Err(problem) => problem,
         };
-        let response = problem.response_from(&snapshot.config.errors, accept.as_ref());
-        let mut response = response.map(Body::from);
-        own(&mut response, &id, &told.fields);
-        if ends_connection(&problem) && version < Version::HTTP_2 {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        if let Some(record) = &mut told.record {
-            record.failed(problem.label());
-        }
-        if is_head {
-            response = action::without_body(response);
-        }
-        finish(response, told.record)
+        refused(&problem, &snapshot, &asker, &id, told)
     }
 
     async fn answer(
@@ -127,7 +117,7 @@ impl Service {
         }
         let values = Values {
             captures: &captures,
-            rest: route.path.rest(request.uri().path()),
+            pattern: &route.path,
             path: request.uri().path(),
             query: request.uri().query(),
             host: host.name(),
@@ -232,39 +222,18 @@ fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
     }
 }
 
-/// Gives a response of streamgate's own its name, and changes it as its route says.
-fn own(response: &mut Response<Body>, id: &RequestId, fields: &Rendered) {
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(X_REQUEST_ID, id);
-    }
-    fields.apply(response.headers_mut());
-}
-
-/// The same for what may be a hand-over, which knows how its head is to be.
-fn owned(mut answer: Answer, id: &RequestId, fields: &Rendered) -> Answer {
-    if let Answer::Response(response) = &mut answer {
-        own(response, id, fields);
-    }
-    answer
-}
-
-/// Whether what follows on an HTTP/1.1 connection can no longer be trusted, or is a body that nobody wants.
-fn ends_connection(problem: &Problem) -> bool {
-    matches!(
-        problem,
-        Problem::BadRequest(_) | Problem::RequestTimeout | Problem::ContentTooLarge { .. }
-    )
-}
-
-/// Refuses what two parsers could read in two ways, before anything is done with it.
+/// Refuses what two parsers could read in two ways, before anything is done with it. What can be wrong with the head of an
+/// HTTP/1.1 request but its path has been refused before it was a request ([`crate::http::inbound`]).
 fn admit(request: &Request<Incoming>, slashes: EncodedSlashes) -> Result<RequestHost, Problem> {
-    let (method, version, headers) = (request.method(), request.version(), request.headers());
-    framing::check(method, version, headers)
-        .map_err(|_ambiguous| Problem::BadRequest("the request is ambiguous"))?;
-    route::plain_path::check(request.uri().path(), slashes)
-        .map_err(|_unsafe| Problem::BadRequest("the path is not a plain one"))?;
-    RequestHost::of(request.uri(), headers, version)
-        .map_err(|_bad| Problem::BadRequest("the host is missing or not one"))
+    let (target, version, headers) = (request.uri(), request.version(), request.headers());
+    if version >= Version::HTTP_2 {
+        framing::check(request.method(), target, headers)
+            .map_err(|_ambiguous| Problem::BadRequest("The request is ambiguous."))?;
+    }
+    route::plain_path::check(target.path(), slashes)
+        .map_err(|_unsafe| Problem::BadRequest("The request's path is not a plain one."))?;
+    RequestHost::of(target, headers, version)
+        .map_err(|_bad| Problem::BadRequest("The request's host is missing or not one."))
 }
 
 fn find_route<'a>(
@@ -333,11 +302,11 @@ fn problem(error: &ForwardError) -> Problem {
             ExchangeError::TimedOut(_) => GatewayFault::ResponseTimeout,
             ExchangeError::Stalled(_) => return Problem::RequestTimeout,
             ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
-                return Problem::BadRequest("the request's body broke off");
+                return Problem::BadRequest("The request's body broke off.");
             }
         },
         ForwardError::Body(BodyFault::BrokeOff) => {
-            return Problem::BadRequest("the request's body broke off");
+            return Problem::BadRequest("The request's body broke off.");
         }
         ForwardError::Body(BodyFault::TooLarge { limit }) => {
             return Problem::ContentTooLarge { limit: *limit };
@@ -345,7 +314,7 @@ fn problem(error: &ForwardError) -> Problem {
         ForwardError::Body(BodyFault::TooSlow { .. }) => return Problem::RequestTimeout,
         ForwardError::Handshake(HandshakeFault::Version) => return Problem::UpgradeRequired,
         ForwardError::Handshake(_) => {
-            return Problem::BadRequest("the WebSocket handshake is not a valid one");
+            return Problem::BadRequest("The WebSocket handshake is not a valid one.");
         }
         ForwardError::Upgrade { .. } | ForwardError::UnaskedUpgrade { .. } => {
             GatewayFault::UpgradeFailed
@@ -364,20 +333,4 @@ fn busy(unavailable: Unavailable) -> Problem {
             reason: "The servers behind this one are busy.",
         },
     }
-}
-
-/// Closes the record of a request whose answer is at hand. A body that streams has taken the request's record with it,
-/// or has a record of its own.
-fn finish(response: Response<Body>, record: Option<RequestRecord>) -> Response<Body> {
-    let Some(mut record) = record else {
-        return response;
-    };
-    if matches!(response.body(), Body::Stream(_)) {
-        record.superseded();
-        return response;
-    }
-    record.answered(response.status());
-    record.bytes_out = http_body::Body::size_hint(response.body()).lower();
-    record.ended(End::Backend);
-    response
 }
