@@ -101,9 +101,10 @@ where
         }
     }
 
-    /// Whether a byte of the body was asked for: then the request cannot be sent again.
-    pub(super) fn has_begun(&self) -> bool {
-        self.sent > 0
+    /// Whether the server has taken all that the client gave so far.
+    pub(super) fn waits_for_client(&self) -> bool {
+        let held = !self.before.is_empty() || !self.data.is_empty() || !self.after.is_empty();
+        matches!(self.state, State::Body(_)) && !held && !self.unflushed
     }
 
     /// Bytes that the server took.
