@@ -1,6 +1,6 @@
 //! A request is tried again where it cannot have had an effect, and never elsewhere.
 
-use crate::harness::{Backend, Checked, Gate, balanced, refusing, within};
+use crate::harness::{Backend, Checked, Gate, Wire, balanced, refusing, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_with_its_body_goes_to_another_server_when_the_first_refuses() {
@@ -26,6 +26,28 @@ async fn without_retries_a_refusal_is_the_answer() {
     assert_eq!(gate.get("/").await.0.status(), 502);
     let lines = gate.log.since(0);
     assert!(!lines.iter().any(|line| line.message() == "trying again"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_restarted_meanwhile_costs_no_request() {
+    let url = refusing();
+    let address = url.strip_prefix("http://").unwrap();
+    let text = balanced(&[&url], "retries = 4\n");
+    let gate = Gate::start(&format!("{text}[log]\nlevel = \"debug\"\n")).await;
+    let restart = async {
+        gate.logged("a first try that failed", |line| {
+            line.message() == "trying again"
+        })
+        .await;
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let tcp = within("the next try", listener.accept()).await.unwrap().0;
+        let mut server = Wire::new(tcp);
+        server.head().await;
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nback";
+        server.send(answer).await;
+    };
+    let ((head, body), ()) = tokio::join!(gate.get("/"), restart);
+    assert_eq!((head.status(), body.as_str()), (200, "back"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 //! One attempt at one server: a connection, and an exchange of heads on it.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -82,22 +81,23 @@ pub(super) async fn run(
     loop {
         let link = match link::take(upstream, pools, lease.endpoint(), need).await {
             Ok(link) => link,
-            // The body is with the request that was not sent: it cannot be given back for another try.
-            Err(error) => return Err(tried.failed.unwrap_or(Failed::Unreached(error))),
+            Err(error) => return Err(tried.with_body(outbound, Failed::Unreached(error))),
         };
-        let reserved = match link {
-            Link::Http2(reserved) => reserved,
-            Link::Http1(connection) => match (tried.failed, tried.unsent) {
-                // The server has forgotten HTTP/2 since.
-                (Some(failed), Some(_)) => return Err(failed),
-                _ => return over_http1(connection, lease, (outbound, body), asked).await,
-            },
+        let reserved = match (link, tried.failed.take()) {
+            (Link::Http2(reserved), _) => reserved,
+            // The server has forgotten HTTP/2 since, and the body is with the request that was not sent.
+            (Link::Http1(_), Some(failed)) if outbound.framing != Framing::Empty => {
+                return Err(failed);
+            }
+            (Link::Http1(connection), _) => {
+                return over_http1(connection, lease, (outbound, body), asked).await;
+            }
         };
         let request = match tried.unsent.take() {
             Some(request) => request,
             None => request(lease, (outbound, body))?,
         };
-        let exchange = http2::exchange(reserved, request, limit(outbound, asked));
+        let exchange = http2::exchange(reserved, request, outbound.limit(asked.timeouts));
         let failed = match exchange.await {
             Ok((head, reply)) => return Ok((head, Reply::Http2(reply))),
             Err(failed) => *failed,
@@ -116,6 +116,15 @@ struct Tried {
 }
 
 impl Tried {
+    /// The failure to be told where `next` followed: without its body, which went with an earlier try, a request cannot
+    /// be given to another server.
+    fn with_body(self, outbound: &Outbound, next: Failed) -> Failed {
+        let earlier = self
+            .failed
+            .filter(|_failed| outbound.framing != Framing::Empty);
+        earlier.unwrap_or(next)
+    }
+
     /// Whether it may be sent once more.
     fn and_failed(
         self,
@@ -124,12 +133,11 @@ impl Tried {
         way: Way,
     ) -> Result<Self, Failed> {
         let untouched = failed.unsent.is_some()
-            || outbound.framing == Framing::Empty
-                && matches!(failed.error, ExchangeError::Refused(_));
+            || outbound.is_bare() && matches!(failed.error, ExchangeError::Refused(_));
         // Said once only: a shared connection is taken again whether or not it had been used before.
-        let reused = failed.spent.reused
+        let reused = failed.reused
             && way == Way::PoolFirst
-            && matches!(failed.error, ExchangeError::Broken(_));
+            && matches!(failed.error, ExchangeError::Broken { .. });
         let error = Failed::Exchange {
             source: failed.error,
             reused,
@@ -148,12 +156,9 @@ impl Tried {
 
 /// Which kept connections will do: a request that could not be repeated must not meet its server's end.
 fn idle(outbound: &Outbound, way: Way) -> Idle {
-    let repeatable = outbound.framing == Framing::Empty
-        && outbound.method.is_idempotent()
-        && outbound.key.is_none();
     match way {
         Way::Fresh => Idle::New,
-        Way::PoolFirst if repeatable => Idle::Any,
+        Way::PoolFirst if outbound.is_repeatable() => Idle::Any,
         Way::PoolFirst => Idle::Recent,
     }
 }
@@ -165,14 +170,6 @@ fn greeting(upstream: &Upstream, asked: &Asked<'_>) -> Vec<u8> {
         .proxy_protocol
         .map(|version| proxy_header::encode(version, downstream.client.0, downstream.local))
         .unwrap_or_default()
-}
-
-fn limit(outbound: &Outbound, asked: &Asked<'_>) -> Option<Duration> {
-    if outbound.key.is_some() {
-        asked.timeouts.upgrade
-    } else {
-        asked.timeouts.response
-    }
 }
 
 async fn over_http1(
@@ -190,11 +187,11 @@ async fn over_http1(
         (outbound.framing, body.take()),
         outbound.send,
     );
-    match exchange.run(limit(outbound, asked)).await {
+    match exchange.run(outbound.limit(asked.timeouts)).await {
         Ok((head, reply)) => Ok((head, Reply::Http1(Box::new(reply)))),
-        Err((source, spent)) => Err(Failed::Exchange {
-            source,
-            reused: spent.reused,
+        Err(failed) => Err(Failed::Exchange {
+            source: failed.error,
+            reused: failed.reused,
         }),
     }
 }

@@ -1,12 +1,14 @@
 //! The request as the server gets it.
 
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use super::{Asked, ForwardError};
-use crate::config::model::PathChange;
+use crate::config::model::{PathChange, Timeouts};
 use crate::http::hop_by_hop;
 use crate::http::provenance::{self, Lines};
 use crate::net::ServerAddr;
@@ -39,6 +41,25 @@ enum Host {
 }
 
 impl Outbound {
+    /// Whether it is a head and nothing else: no body, and no tunnel behind it. Only then can it be sent twice.
+    pub(super) fn is_bare(&self) -> bool {
+        self.framing == Framing::Empty && self.key.is_none()
+    }
+
+    /// Whether it may be sent again although a server may have acted on it (RFC 9110 §9.2.2).
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.is_bare() && self.method.is_idempotent()
+    }
+
+    /// How long the response's head may take.
+    pub(super) fn limit(&self, timeouts: &Timeouts) -> Option<Duration> {
+        if self.key.is_some() {
+            timeouts.upgrade
+        } else {
+            timeouts.response
+        }
+    }
+
     /// Writes the whole head for `server`, as HTTP/1.1.
     pub(super) fn write_head(&self, server: &ServerAddr, out: &mut Vec<u8>) {
         let lines = self.lines.as_bytes();

@@ -3,9 +3,11 @@
 //! A request is repeated only where it cannot have had an effect twice: nothing of it reached a server, or it is
 //! idempotent (RFC 9110 §9.2.2), has no body, and nothing of an answer had come. Its body is taken from the client only once
 //! there is a connection to send it on. `retries` bounds the number of tries, each of which has its own limits in time, and
-//! none begins after the response was due.
+//! none begins after the response was due. Another server is tried at once; one that was tried before gets some time to
+//! come back, as HAProxy gives it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -18,6 +20,9 @@ use crate::respond;
 use crate::upstream::http1::{ExchangeError, Framing, ResponseHead};
 use crate::upstream::pool::Pools;
 use crate::upstream::{Ask, Lease, Reply, Upstream};
+
+/// How long a server is left alone before its second try; twice as long before each further one.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A place at a server, with the head of its response and what follows it.
 pub(super) type Exchanged = (Lease, ResponseHead, Reply<RequestBody<Incoming>>);
@@ -32,7 +37,9 @@ pub(super) async fn exchange(
     asked: &Asked<'_>,
 ) -> Result<Exchanged, ForwardError> {
     let mut body = Some(body).filter(|_body| outbound.framing != Framing::Empty);
-    let begun = Instant::now();
+    let due = outbound
+        .limit(asked.timeouts)
+        .map(|limit| Instant::now() + limit);
     let mut tries_left = upstream.config().retries;
     let mut tried = Vec::new();
     let mut failure: Option<ForwardError> = None;
@@ -47,6 +54,13 @@ pub(super) async fn exchange(
             // What the last server did says more than that there is no other.
             Err(none) => return Err(failure.unwrap_or(none.into())),
         };
+        if let Some(failed) = failure.take_if(|_failed| tried.contains(&lease.endpoint().id())) {
+            let again = Instant::now() + pause(tried.len(), upstream.config().connect_timeout);
+            if due.is_some_and(|due| again >= due) {
+                return Err(failed);
+            }
+            tokio::time::sleep_until(again).await;
+        }
         let request = (outbound, &mut body);
         let failed = match ask_one(upstream, pools, &lease, request, asked).await {
             Ok((head, reply)) => return Ok((lease, head, reply)),
@@ -57,8 +71,7 @@ pub(super) async fn exchange(
         if is_servers {
             report(upstream, &lease, &error);
         }
-        let limit = asked.timeouts.response;
-        let in_time = limit.is_none_or(|limit| begun.elapsed() < limit);
+        let in_time = due.is_none_or(|due| Instant::now() < due);
         if !may_repeat || !in_time || tries_left == 0 {
             return Err(error);
         }
@@ -95,6 +108,14 @@ async fn ask_one(
     }
 }
 
+/// How long to wait after so many tries before a server is tried that has failed one of them: at random about twice as
+/// long each time, so that requests that failed together do not come back together, and no longer than `most`.
+fn pause(tries: usize, most: Duration) -> Duration {
+    let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX);
+    let whole = PAUSE.saturating_mul(2_u32.saturating_pow(doublings));
+    whole.mul_f64(0.75 + 0.5 * fastrand::f64()).min(most)
+}
+
 /// Counts a failure against its server.
 fn report(upstream: &Upstream, lease: &Lease, error: &ForwardError) {
     if let Some(eject) = upstream.failed(lease) {
@@ -107,7 +128,10 @@ fn report(upstream: &Upstream, lease: &Lease, error: &ForwardError) {
 fn is_unanswered(source: &ExchangeError) -> bool {
     matches!(
         source,
-        ExchangeError::Broken(_) | ExchangeError::Closed { answered: false }
+        ExchangeError::Broken {
+            answered: false,
+            ..
+        } | ExchangeError::Closed { answered: false }
     )
 }
 
@@ -121,10 +145,9 @@ fn may_repeat(failed: &Failed, outbound: &Outbound) -> bool {
     match failed {
         Failed::Unreached(_) => true,
         Failed::Exchange { source, .. } => {
-            let bare = outbound.framing == Framing::Empty && outbound.key.is_none();
             // What its server says it has not looked at may be anything (RFC 9113 §8.7).
             let untouched = matches!(source, ExchangeError::Refused(_));
-            bare && (untouched || outbound.method.is_idempotent() && is_unanswered(source))
+            outbound.is_bare() && untouched || outbound.is_repeatable() && is_unanswered(source)
         }
     }
 }
@@ -137,17 +160,40 @@ fn is_servers(failed: &Failed) -> bool {
         Failed::Exchange { source, .. } => match source {
             // A server that takes no more for now, or is about to restart in order, has failed nobody.
             ExchangeError::Refused(_) => false,
-            ExchangeError::Broken(_)
+            ExchangeError::Broken { .. }
             | ExchangeError::Reset(_)
             | ExchangeError::Http2(_)
             | ExchangeError::Closed { .. }
             | ExchangeError::BadHead(_)
             | ExchangeError::HeadTooLarge
             | ExchangeError::TooManyInterim
+            | ExchangeError::NotTaken(_)
             | ExchangeError::TimedOut(_) => true,
             ExchangeError::Stalled(_) | ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
                 false
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pause_is_about_twice_as_long_up_to_the_most() {
+        let most = Duration::from_secs(3);
+        for (tries, milliseconds) in [
+            (1, 75..=125),
+            (2, 150..=250),
+            (3, 300..=500),
+            (11, 3000..=3000),
+        ] {
+            for _ in 0..100 {
+                let pause = pause(tries, most).as_millis();
+                assert!(milliseconds.contains(&pause), "{tries}: {pause} ms");
+            }
+        }
+        assert_eq!(pause(usize::MAX, most), most);
     }
 }

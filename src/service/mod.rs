@@ -285,13 +285,16 @@ fn problem(error: &ForwardError) -> Problem {
         },
         ForwardError::Connect(ConnectError::Http2 { .. }) => GatewayFault::ProtocolError,
         ForwardError::Exchange { source, .. } => match source {
-            ExchangeError::Broken(error) if tls::client::alert(error).is_some() => {
+            ExchangeError::Broken { source, .. } if tls::client::alert(source).is_some() => {
                 GatewayFault::TlsAlert
             }
-            ExchangeError::Broken(_) | ExchangeError::Closed { answered: false } => {
-                GatewayFault::ConnectionTerminated
+            ExchangeError::Broken { answered, .. } | ExchangeError::Closed { answered } => {
+                if *answered {
+                    GatewayFault::ResponseIncomplete
+                } else {
+                    GatewayFault::ConnectionTerminated
+                }
             }
-            ExchangeError::Closed { answered: true } => GatewayFault::ResponseIncomplete,
             ExchangeError::Refused(_) | ExchangeError::Reset(_) => {
                 GatewayFault::ConnectionTerminated
             }
@@ -300,6 +303,7 @@ fn problem(error: &ForwardError) -> Problem {
             }
             ExchangeError::HeadTooLarge => GatewayFault::ResponseHeadTooLarge,
             ExchangeError::TimedOut(_) => GatewayFault::ResponseTimeout,
+            ExchangeError::NotTaken(_) => GatewayFault::ConnectionWriteTimeout,
             ExchangeError::Stalled(_) => return Problem::RequestTimeout,
             ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
                 return Problem::BadRequest("The request's body broke off.");

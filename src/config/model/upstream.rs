@@ -17,7 +17,7 @@ pub struct Upstream {
     pub servers: Vec<Server>,
     /// One connection: name resolution, TCP and TLS in all. Default 3 s.
     pub connect_timeout: Duration,
-    /// How often a request that cannot have reached a server is tried again. Default 1.
+    /// How often a request that cannot have had an effect is tried again. Default 1.
     pub retries: u32,
     /// Which server a request goes to. Default round robin.
     pub balance: Balance,

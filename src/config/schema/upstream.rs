@@ -24,7 +24,10 @@ table! {
         servers: List<Server>,
         /// One connection: name resolution, TCP and TLS in all. Default `"3s"`.
         connect_timeout: Period<10, { 5 * MINUTE }>,
-        /// How often a request that cannot have reached a server is tried again. Default `1`, up to 10.
+        /// How often a request that cannot have had an effect is tried again: nothing of it reached a server, or it is a
+        /// `GET` or the like without a body and nothing of an answer came. Another server is tried at once; one that was tried
+        /// already after about 100 ms, then twice as long each time, within `connect_timeout` and the time for the response.
+        /// Default `1`, up to 10.
         retries: Integer<0, 10>,
         /// Which server a request goes to: `"round_robin"`, `"least_connections"`, `"random_two"` (the less busy of two drawn ones),
         /// `"ip_hash"` (the same for the same client address) or `"cookie"` (the one that the client's cookie names). All heed

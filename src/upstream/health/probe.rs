@@ -110,7 +110,7 @@ async fn http1(
     let (head, _reply) = exchange
         .run(None)
         .await
-        .map_err(|(error, _spent)| Failure::Exchange(error))?;
+        .map_err(|failed| Failure::Exchange(failed.error))?;
     Ok(head.status)
 }
 

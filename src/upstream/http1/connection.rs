@@ -66,12 +66,6 @@ impl Connection {
         self.single
     }
 
-    /// Whether an exchange has ended on it before: then the server may have closed it just when it was needed.
-    #[must_use]
-    pub fn is_reused(&self) -> bool {
-        self.reused
-    }
-
     /// Whether an idle connection is still good: nothing was sent on it, no end and no bytes that nobody asked for.
     #[must_use]
     pub fn is_quiet(&mut self) -> bool {

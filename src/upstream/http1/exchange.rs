@@ -31,11 +31,17 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 pub enum ExchangeError {
     /// The connection broke before the head was whole.
     #[error("the connection broke")]
-    Broken(#[source] io::Error),
+    Broken {
+        /// Whether the server had begun to answer, be it with an interim response.
+        answered: bool,
+        /// How it broke.
+        #[source]
+        source: io::Error,
+    },
     /// The server ended the connection before the head was whole.
     #[error("the server closed the connection before it answered")]
     Closed {
-        /// Whether it had begun to answer.
+        /// Whether it had begun to answer, be it with an interim response.
         answered: bool,
     },
     /// What came is no head.
@@ -50,9 +56,12 @@ pub enum ExchangeError {
     /// The server was silent for too long after the request.
     #[error("the server did not answer within {0:?}")]
     TimedOut(Duration),
-    /// The request's body made no progress for too long.
+    /// The client gave nothing more of the request's body for too long.
     #[error("the request's body made no progress within {0:?}")]
     Stalled(Duration),
+    /// The server took nothing more of the request for too long.
+    #[error("the server took nothing of the request within {0:?}")]
+    NotTaken(Duration),
     /// The server refused the request before it looked at it (RFC 9113 §8.7), or was not there any more.
     #[error("the server refused the request unseen")]
     Refused(#[source] hyper::Error),
@@ -111,27 +120,24 @@ where
     /// [`Reply`] sends it on. `limit` is the time from the request's last progress to the head; `None`: no limit.
     ///
     /// # Errors
-    /// [`ExchangeError`], with whether a byte of the body is gone.
+    /// [`Failed`].
     ///
     /// # Cancel safety
     /// Dropping it closes the connection: the server sees that its client has left.
     pub async fn run(
         mut self,
         limit: Option<Duration>,
-    ) -> Result<(ResponseHead, Reply<B>), (ExchangeError, Spent)> {
+    ) -> Result<(ResponseHead, Reply<B>), Failed> {
         let mut clock = limit.map(Clock::new);
         match poll_fn(|cx| self.poll_head(cx, &mut clock)).await {
             Ok(head) => {
                 let reply = Reply::new(self.connection, self.upload, &head);
                 Ok((head, reply))
             }
-            Err(error) => Err((
+            Err(error) => Err(Failed {
                 error,
-                Spent {
-                    reused: self.connection.reused,
-                    body_begun: self.upload.has_begun(),
-                },
-            )),
+                reused: self.connection.reused,
+            }),
         }
     }
 
@@ -166,10 +172,10 @@ where
             return Poll::Pending;
         };
         let limit = ready!(clock.poll_expired(cx, self.upload.written()));
-        let late = if self.upload.is_done() {
-            ExchangeError::TimedOut
-        } else {
-            ExchangeError::Stalled
+        let late = match (self.upload.is_done(), self.upload.waits_for_client()) {
+            (true, _) => ExchangeError::TimedOut,
+            (false, true) => ExchangeError::Stalled,
+            (false, false) => ExchangeError::NotTaken,
         };
         Poll::Ready(Err(late(limit)))
     }
@@ -204,19 +210,16 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<ResponseHead>, ExchangeError>> {
+        let answered = self.interim > 0 || !self.partial.is_empty();
         let (partial, method) = (&mut self.partial, &self.method);
         let read = self.connection.poll_with(cx, |input| {
             if input.is_empty() {
-                return (
-                    0,
-                    Err(ExchangeError::Closed {
-                        answered: !partial.is_empty(),
-                    }),
-                );
+                return (0, Err(ExchangeError::Closed { answered }));
             }
             take_head(partial, input, method)
         });
-        Poll::Ready(ready!(read).map_err(ExchangeError::Broken)?)
+        let broken = |source| ExchangeError::Broken { answered, source };
+        Poll::Ready(ready!(read).map_err(broken)?)
     }
 }
 
@@ -255,13 +258,13 @@ impl Clock {
     }
 }
 
-/// What a failed exchange has spent: whether its request may be sent again.
-#[derive(Debug, Clone, Copy)]
-pub struct Spent {
-    /// The connection had been used before.
+/// An exchange that has failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// What happened.
+    pub error: ExchangeError,
+    /// Whether the connection had been used before: its server may have closed it just then.
     pub reused: bool,
-    /// A byte of the request's body was taken from the client.
-    pub body_begun: bool,
 }
 
 type Taken = (usize, Result<Option<ResponseHead>, ExchangeError>);
@@ -300,6 +303,14 @@ fn within_bounds(partial: &[u8]) -> Result<Option<ResponseHead>, ExchangeError> 
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::{StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::{Empty, StreamBody};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     #[test]
@@ -312,6 +323,70 @@ mod tests {
             let (taken, head) = take_head(&mut partial, &text[at..], &Method::GET);
             assert_eq!(&text[at + taken..], b"abc");
             assert_eq!(head.unwrap().unwrap().framing, Framing::Length(3));
+        }
+    }
+
+    /// A request without a body on a connection, and the other end of that.
+    async fn asking() -> (Exchange<Empty<Bytes>>, TcpStream) {
+        let (near, far) = connected().await;
+        let head = b"GET / HTTP/1.1\r\n\r\n".to_vec();
+        let none = (Framing::Empty, None);
+        let exchange = Exchange::new(near, Method::GET, head, none, SendBody::AtOnce);
+        (exchange, far)
+    }
+
+    async fn connected() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let far = listener.accept().await.unwrap().0;
+        (Connection::new(near.unwrap()), far)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_tells_whether_an_answer_had_begun() {
+        for (begun, expected) in [
+            (&b""[..], false),
+            (b"HTTP/1.1 200 OK\r\nContent-", true),
+            (b"HTTP/1.1 103 Early Hints\r\n\r\n", true),
+        ] {
+            let (mut exchange, mut far) = asking().await;
+            far.write_all(begun).await.unwrap();
+            while expected && exchange.partial.is_empty() && exchange.interim == 0 {
+                let head = poll_fn(|cx| exchange.poll_head(cx, &mut None));
+                assert!(futures_util::poll!(head).is_pending());
+                tokio::task::yield_now().await;
+            }
+            socket2::SockRef::from(&far)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+            drop(far);
+            let head = poll_fn(|cx| exchange.poll_head(cx, &mut None)).await;
+            match head {
+                Err(ExchangeError::Broken { answered, .. }) => assert_eq!(answered, expected),
+                // A write may have met the reset first, and then there is nothing more to read.
+                Err(ExchangeError::Closed { answered: false }) => assert!(!expected),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_nothing_is_not_taken_for_a_client_that_gives_nothing() {
+        let limit = Some(Duration::from_secs(5));
+        let frame = || Frame::data(Bytes::from_static(&[0; 16 * 1024]));
+        let endless = stream::repeat_with(move || Ok::<_, Infallible>(frame())).left_stream();
+        let silent = stream::pending().right_stream();
+        for (body, is_servers) in [(endless, true), (silent, false)] {
+            let (near, _far) = connected().await;
+            let head = b"POST / HTTP/1.1\r\n\r\n".to_vec();
+            let body = (Framing::Chunked, Some(StreamBody::new(body)));
+            let exchange = Exchange::new(near, Method::POST, head, body, SendBody::AtOnce);
+            let error = exchange.run(limit).await.err().unwrap().error;
+            match error {
+                ExchangeError::NotTaken(_) => assert!(is_servers),
+                ExchangeError::Stalled(_) => assert!(!is_servers),
+                other => panic!("{other}"),
+            }
         }
     }
 

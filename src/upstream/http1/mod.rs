@@ -12,7 +12,7 @@ mod reply;
 mod upload;
 
 pub use connection::Connection;
-pub use exchange::{Exchange, ExchangeError, Spent};
+pub use exchange::{Exchange, ExchangeError, Failed};
 pub use head::{BadHead, Framing, ResponseHead, write_request_head, write_response_head};
 pub use reply::{Reply, ReplyError, Socket};
 pub use upload::SendBody;

@@ -26,6 +26,8 @@ pub(super) struct Upload<B> {
     sent: u64,
     /// Bytes that the server took, framing and all.
     written: u64,
+    /// Some of them may lie in the stream still: TLS keeps what its socket does not take at once.
+    unflushed: bool,
 }
 
 /// When a request's body is sent.
@@ -71,6 +73,7 @@ where
             after: b"",
             sent: 0,
             written: 0,
+            unflushed: false,
         }
     }
 
@@ -98,9 +101,10 @@ where
         }
     }
 
-    /// Whether a byte of the body was asked for: then the request cannot be sent again.
-    pub(super) fn has_begun(&self) -> bool {
-        self.sent > 0
+    /// Whether the server has taken all that the client gave so far.
+    pub(super) fn waits_for_client(&self) -> bool {
+        let held = !self.before.is_empty() || !self.data.is_empty() || !self.after.is_empty();
+        matches!(self.state, State::Body(_)) && !held && !self.unflushed
     }
 
     /// Bytes that the server took.
@@ -122,12 +126,31 @@ where
                 self.state = State::Refused;
                 return Poll::Ready(Ok(()));
             }
-            match self.state {
-                State::Unasked(_) => return Poll::Pending,
-                State::Body(framing) => ready!(self.poll_next(cx, framing))?,
-                _written => self.state = State::Done,
+            if let State::Body(framing) = self.state
+                && let Poll::Ready(next) = self.poll_next(cx, framing)
+            {
+                next?;
+                continue;
+            }
+            // Nothing more comes for now, or at all: what was written has to reach the server.
+            match (ready!(self.poll_flush(cx, stream)), self.state) {
+                (Err(_broken), _) => self.state = State::Refused,
+                (Ok(()), State::Last) => self.state = State::Done,
+                (Ok(()), _waiting) => return Poll::Pending,
             }
         }
+    }
+
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut ServerStream,
+    ) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write(
@@ -159,6 +182,7 @@ where
 
     fn advance(&mut self, written: usize) {
         self.written += written as u64;
+        self.unflushed = true;
         let before = written.min(self.before.len());
         self.before.drain(..before);
         let data = (written - before).min(self.data.len());
@@ -215,5 +239,92 @@ where
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use http_body::Frame;
+    use rustls_pki_types::PrivateKeyDer;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::tls::client::{Offer, Roots, ServerTls};
+
+    /// A body whose frames a test sends.
+    struct Sent(mpsc::Receiver<Bytes>);
+
+    impl Body for Sent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let frame = |data: Option<Bytes>| data.map(|data| Ok(Frame::data(data)));
+            self.0.poll_recv(cx).map(frame)
+        }
+    }
+
+    async fn tls() -> (ServerStream, tokio_rustls::server::TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let far = listener.accept().await.unwrap().0;
+        let client = ServerTls::new(Roots::Unverified, None, None).unwrap();
+        let (near, far) = tokio::join!(
+            client.connect("a.test", Offer::Http1, tcp.unwrap()),
+            TlsAcceptor::from(Arc::new(config)).accept(far)
+        );
+        (near.unwrap().0, far.unwrap())
+    }
+
+    fn keeps_sealed_records(stream: &ServerStream) -> bool {
+        matches!(stream, ServerStream::Tls(tls) if tls.get_ref().1.wants_write())
+    }
+
+    #[tokio::test]
+    async fn a_request_is_not_written_while_tls_holds_its_end() {
+        let (mut near, mut far) = tls().await;
+        let (frames, body) = mpsc::channel(1);
+        let head = b"POST".to_vec();
+        let mut upload = Upload::new(head, Framing::Chunked, Some(Sent(body)), SendBody::AtOnce);
+        let mut sent = 0;
+        // The server reads nothing: at some time its socket takes no more.
+        while !keeps_sealed_records(&near) {
+            frames.try_send(Bytes::from_static(&[b'x'; 1000])).unwrap();
+            sent += 1000;
+            assert!(futures_util::poll!(poll_fn(|cx| upload.poll(cx, &mut near))).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(frames);
+        let written = futures_util::poll!(poll_fn(|cx| upload.poll(cx, &mut near)));
+        assert!(written.is_pending() && !upload.is_done());
+        let reading = async {
+            let mut all = Vec::new();
+            while !all.ends_with(b"\r\n0\r\n\r\n") {
+                assert_ne!(far.read_buf(&mut all).await.unwrap(), 0);
+            }
+            all.iter().filter(|byte| **byte == b'x').count()
+        };
+        let (written, read) = tokio::join!(poll_fn(|cx| upload.poll(cx, &mut near)), reading);
+        assert!(written.is_ok() && upload.is_done());
+        assert_eq!(read, sent);
     }
 }

@@ -14,14 +14,14 @@ use super::connection::Reserved;
 use super::reply::Reply;
 use super::upload::{Progress, Upload};
 use crate::net::Scheme;
-use crate::upstream::http1::{ExchangeError, Framing, ResponseHead, Spent};
+use crate::upstream::http1::{ExchangeError, Framing, ResponseHead};
 
 /// Why there is no response's head.
 pub struct Failed {
     /// What happened.
     pub error: ExchangeError,
-    /// Whether it may be sent again.
-    pub spent: Spent,
+    /// Whether the connection had been used before: its server may have closed it just then.
+    pub reused: bool,
     /// The request as it was, if nothing of it was sent.
     pub unsent: Option<Request<Upload>>,
 }
@@ -88,13 +88,9 @@ pub async fn exchange(
     request.body_mut().place = Some(place.clone());
     let leaving = Leaving(progress.clone());
     let failed = |error, unsent| {
-        let spent = Spent {
-            reused,
-            body_begun: progress.begun.get(),
-        };
         Box::new(Failed {
             error,
-            spent,
+            reused,
             unsent,
         })
     };
@@ -158,10 +154,11 @@ async fn expired(progress: &Progress, limit: Option<Duration>) -> ExchangeError 
         }
         tokio::time::sleep_until(due).await;
     }
-    if progress.done.get() {
-        ExchangeError::TimedOut(limit)
-    } else {
-        ExchangeError::Stalled(limit)
+    match (progress.done.get(), progress.waits_for_client.get()) {
+        (true, _) => ExchangeError::TimedOut(limit),
+        (false, true) => ExchangeError::Stalled(limit),
+        // hyper asks for the body as far as the server takes it.
+        (false, false) => ExchangeError::NotTaken(limit),
     }
 }
 
@@ -174,7 +171,11 @@ fn blame(error: hyper::Error) -> ExchangeError {
         return ExchangeError::Reset(error);
     };
     if let Some(broken) = cause.get_io().map(io::Error::kind) {
-        return ExchangeError::Broken(io::Error::new(broken, error));
+        // A head of HTTP/2 comes whole or not at all.
+        return ExchangeError::Broken {
+            answered: false,
+            source: io::Error::new(broken, error),
+        };
     }
     let reason = cause.reason();
     let unprocessed = cause.is_remote()

@@ -30,8 +30,8 @@ pub struct Upload {
 pub(super) struct Progress {
     /// When the body last gave something to hyper, which asks only for what it can send.
     pub(super) since: Cell<Instant>,
-    /// Whether a byte of the body is gone.
-    pub(super) begun: Cell<bool>,
+    /// Whether hyper has asked for more than the client has given.
+    pub(super) waits_for_client: Cell<bool>,
     /// Whether all of it is with hyper.
     pub(super) done: Cell<bool>,
     /// Why it broke off, until somebody asks.
@@ -75,7 +75,7 @@ impl Upload {
         });
         let progress = Progress {
             since: Cell::new(Instant::now()),
-            begun: Cell::new(false),
+            waits_for_client: Cell::new(false),
             done: Cell::new(body.is_none()),
             fault: RefCell::default(),
             left: Cell::new(false),
@@ -120,12 +120,11 @@ impl http_body::Body for Upload {
         let Some(body) = &mut upload.body else {
             return Poll::Ready(None);
         };
-        let next = match Pin::new(body).poll_frame(cx) {
-            Poll::Ready(next) => next,
-            Poll::Pending => {
-                upload.progress.waker.replace(Some(cx.waker().clone()));
-                return Poll::Pending;
-            }
+        let next = Pin::new(body).poll_frame(cx);
+        upload.progress.waits_for_client.set(next.is_pending());
+        let Poll::Ready(next) = next else {
+            upload.progress.waker.replace(Some(cx.waker().clone()));
+            return Poll::Pending;
         };
         upload.progress.since.set(Instant::now());
         match next {
@@ -140,7 +139,6 @@ impl http_body::Body for Upload {
                 upload.fail(fault, Box::new(broken))
             }
             Some(Ok(frame)) => {
-                upload.progress.begun.set(true);
                 // hyper asks no more after trailers, nor after the last data.
                 if frame.is_trailers() || upload.is_end_stream() {
                     upload.progress.done.set(true);
@@ -183,9 +181,9 @@ mod tests {
     async fn a_body_that_is_with_hyper_is_done() {
         let mut upload = Upload::new(Some(Full::new(Bytes::from_static(b"1"))));
         let progress = upload.progress().clone();
-        assert!(!progress.done.get() && !progress.begun.get());
+        assert!(!progress.done.get());
         upload.frame().await.unwrap().unwrap();
-        assert!(progress.done.get() && progress.begun.get());
+        assert!(progress.done.get());
         assert!(Upload::new(None::<Full<Bytes>>).progress().done.get());
     }
 }
