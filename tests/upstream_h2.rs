@@ -149,14 +149,19 @@ async fn trailers_pass_both_ways() {
         .header("content-type", "application/grpc");
     let (response, mut body) = client.begin(request.body(()).unwrap(), false).await;
     body.send_data(Bytes::from("ask"), false).unwrap();
-    body.send_trailers(trailers("x-sum", "1")).unwrap();
+    // What may not stand there stays behind, both ways.
+    let mut sent = trailers("x-sum", "1");
+    sent.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
+    body.send_trailers(sent).unwrap();
     let mut exchange = backend.next().await;
     assert_eq!(exchange.piece().await.unwrap().unwrap(), "ask");
     assert!(exchange.piece().await.is_none());
     assert_eq!(exchange.trailers().await, Some(trailers("x-sum", "1")));
     let mut answer = exchange.begin("application/grpc");
     answer.send_data(Bytes::from("told"), false).unwrap();
-    answer.send_trailers(trailers("grpc-status", "0")).unwrap();
+    let mut sent = trailers("grpc-status", "0");
+    sent.insert("set-cookie", HeaderValue::from_static("a=b"));
+    answer.send_trailers(sent).unwrap();
     let mut response = H2Response::from(within("a head", response).await.unwrap());
     assert_eq!(response.text().await, "told");
     assert_eq!(

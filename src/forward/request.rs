@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
 use super::{Asked, ForwardError};
 use crate::config::model::{PathChange, Timeouts};
@@ -238,14 +239,28 @@ fn stripped(uri: &Uri, prefix: Option<&str>) -> String {
     let whole = uri.path_and_query().map_or("/", |target| target.as_str());
     let rest = prefix
         .map(|prefix| prefix.trim_end_matches('/'))
-        .and_then(|prefix| whole.strip_prefix(prefix))
-        .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+        .and_then(|prefix| behind(whole, prefix))
         .unwrap_or(whole);
     if rest.starts_with('/') || rest == "*" {
         rest.to_owned()
     } else {
         format!("/{rest}")
     }
+}
+
+/// What stands behind `prefix`, which ends at a segment's border. The route took it percent-decoded, so it may be written in
+/// other letters here.
+fn behind<'t>(whole: &'t str, prefix: &str) -> Option<&'t str> {
+    let is_border = |rest: &&str| rest.is_empty() || rest.starts_with(['/', '?']);
+    if let Some(rest) = whole.strip_prefix(prefix).filter(is_border) {
+        return Some(rest);
+    }
+    let path = whole.find('?').unwrap_or(whole.len());
+    let mut borders = whole[..path].match_indices('/').map(|(at, _)| at).skip(1);
+    let segments = prefix.matches('/').count();
+    let end = borders.nth(segments.checked_sub(1)?).unwrap_or(path);
+    let same = percent_decode_str(&whole[..end]).eq(percent_decode_str(prefix));
+    same.then(|| &whole[end..])
 }
 
 #[cfg(test)]
@@ -260,6 +275,12 @@ mod tests {
             ("/api", Some("/api"), "/"),
             ("/api?x", Some("/api"), "/?x"),
             ("/apiary", Some("/api"), "/apiary"),
+            ("/%61pi/users?a=/b", Some("/api"), "/users?a=/b"),
+            ("/a%70i?/x", Some("/api"), "/?/x"),
+            ("/v1/%61pi/users", Some("/v1/api"), "/users"),
+            ("/v1/gr%c3%bcn/x", Some("/v1/gr%C3%BCn"), "/x"),
+            ("/%61piary/x", Some("/api"), "/%61piary/x"),
+            ("/b?c", Some("/api/v1"), "/b?c"),
             ("/api/users", None, "/api/users"),
             ("https://h/a?b", None, "/a?b"),
             ("https://h", None, "/"),

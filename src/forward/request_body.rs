@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::config::model::BodyPace;
 use crate::http::body::BodyError;
+use crate::http::trailers;
 
 /// What is wrong with a client's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -172,7 +173,7 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 match body.received(frame.data_ref().map_or(0, Bytes::len)) {
                     Some(fault) => body.fail(fault),
-                    None => Poll::Ready(Some(Ok(frame))),
+                    None => Poll::Ready(Some(Ok(trailers::without_forbidden(frame)))),
                 }
             }
             Poll::Pending => match body.poll_too_slow(cx) {

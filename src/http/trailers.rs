@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body::Frame;
 
 use crate::http::provenance;
 
@@ -36,6 +37,21 @@ pub fn is_allowed(name: &HeaderName) -> bool {
         header::VIA,
     ];
     !forbidden.contains(name) && !provenance::is_claim(name.as_str())
+}
+
+/// Removes from a piece of a body the trailers that may not stand there. Those of HTTP/2 have come past no parser of ours.
+#[must_use]
+pub fn without_forbidden(frame: Frame<Bytes>) -> Frame<Bytes> {
+    let mut fields = match frame.into_trailers() {
+        Ok(fields) => fields,
+        Err(frame) => return frame,
+    };
+    let forbidden = fields.keys().filter(|name| !is_allowed(name));
+    let forbidden: Vec<HeaderName> = forbidden.cloned().collect();
+    for name in forbidden {
+        fields.remove(name);
+    }
+    Frame::trailers(fields)
 }
 
 /// Appends the allowed fields as lines, without the empty line behind them.
@@ -71,9 +87,11 @@ pub(super) fn parse(lines: Vec<u8>) -> Option<HeaderMap> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::HeaderMap;
+    use http_body::Frame;
 
-    use super::{parse, write};
+    use super::{parse, without_forbidden, write};
 
     #[test]
     fn fields_are_read_and_written_alike() {
@@ -101,6 +119,26 @@ mod tests {
         let mut out = Vec::new();
         write(&forbidden, &mut out);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn entries_are_held_to_the_same() {
+        let mut fields = HeaderMap::new();
+        for name in [
+            "x-sum",
+            "authorization",
+            "x-forwarded-for",
+            "x_real_ip",
+            "content-length",
+        ] {
+            fields.append(name, "1".parse().unwrap());
+        }
+        let left = without_forbidden(Frame::trailers(fields));
+        let left = left.into_trailers().unwrap();
+        assert_eq!(left.len(), 1);
+        assert!(left.contains_key("x-sum"));
+        let data = without_forbidden(Frame::data(Bytes::from_static(b"a")));
+        assert_eq!(data.into_data().unwrap(), "a");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use super::connection::Place;
 use super::exchange::Leaving;
+use crate::http::trailers;
 use crate::upstream::http1::ReplyError;
 
 /// The rest of a response: data and trailers as they come. Dropping it resets the stream unless both sides have ended it.
@@ -46,6 +47,7 @@ impl Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         let next = Pin::new(&mut self.body).poll_frame(cx);
+        let next = next.map_ok(trailers::without_forbidden);
         next.map_err(|error| match self.request.0.fault.take() {
             Some(fault) => ReplyError::Request(fault),
             None => ReplyError::Http2(error),
