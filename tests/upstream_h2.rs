@@ -251,6 +251,28 @@ async fn a_client_that_leaves_resets_its_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_resets_a_stream_whose_server_takes_no_more() {
+    let (mut backend, gate) = started().await;
+    let mut client = H2Client::connect(&gate).await;
+    let request = Request::post("https://localhost/").body(()).unwrap();
+    let (response, mut body) = client.begin(request, false).await;
+    body.send_data(Bytes::from(vec![0; 200_000]), false)
+        .unwrap();
+    let mut exchange = backend.next().await;
+    // The whole window of RFC 9113 §6.9.2, of which nothing is given back.
+    let mut taken = 0;
+    while taken < 65_535 {
+        let piece = within("a piece", exchange.request.body_mut().data()).await;
+        taken += piece.unwrap().unwrap().len();
+    }
+    let mut answer = exchange.begin("text/plain");
+    assert_eq!(within("a head", response).await.unwrap().status(), 200);
+    body.send_reset(Reason::CANCEL);
+    let reset = within("a reset", std::future::poll_fn(|cx| answer.poll_reset(cx))).await;
+    assert_eq!(reset.unwrap(), Reason::CANCEL);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_reason_of_a_reset_reaches_the_client() {
     let (mut backend, gate) = started().await;
     let mut client = H2Client::connect(&gate).await;

@@ -133,6 +133,40 @@ async fn alpn_picks_http_2_where_the_server_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_over_http_2_and_tls_names_its_scheme() {
+    let mut backend = H2Backend::tls(server_config(&["127.0.0.1"], &["h2"])).await;
+    let keys = "tls = { ca = \"authority.pem\" }\nhealth = { path = \"/healthz\" }";
+    let _gate = gate(&https(backend.address, keys)).await;
+    let mut check = backend.next().await;
+    let asked = format!("https://{}/healthz", backend.address);
+    assert_eq!(check.request.uri(), asked.as_str());
+    check.answer("fine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_http_1_1_for_a_request_gets_it_so() {
+    let backend = TlsBackend::start(server_config(&["127.0.0.1"], &["h2", "http/1.1"])).await;
+    let gate = gate(&https(backend.address, "tls = { ca = \"authority.pem\" }")).await;
+    let mut client = gate.tls().await;
+    // Not idempotent: but its server has not acted on it.
+    client
+        .send("POST /old HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    let (stream, _) = backend.next().await.unwrap().into_parts();
+    let mut shared = h2::server::handshake(stream).await.unwrap();
+    let (_request, mut respond) = within("a stream", shared.accept()).await.unwrap().unwrap();
+    respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+    let mut driven = tokio::task::JoinSet::new();
+    driven.spawn(async move { shared.accept().await.is_none() });
+    let mut server = backend.next().await.unwrap();
+    assert_eq!(server.head().await.start, "POST /old HTTP/1.1");
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    server.send(answer).await;
+    assert_eq!(client.head().await.status(), 200);
+    assert_eq!(client.text().await, "hi");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_to_an_https_server_is_an_upgrade_of_http_1_1() {
     let backend = TlsBackend::start(server_config(&["127.0.0.1"], &["h2", "http/1.1"])).await;
     let gate = gate(&https(backend.address, "tls = { ca = \"authority.pem\" }")).await;

@@ -68,7 +68,7 @@ pub(super) async fn run(
     way: Way,
 ) -> Result<Answered, Failed> {
     let greeting = greeting(upstream, asked);
-    let need = Need {
+    let mut need = Need {
         offer: match outbound.key {
             // RFC 8441 is not spoken to servers: a WebSocket is an upgrade.
             Some(_) => Offer::Http1,
@@ -98,10 +98,14 @@ pub(super) async fn run(
             None => request(lease, (outbound, body))?,
         };
         let exchange = http2::exchange(reserved, request, outbound.limit(asked.timeouts));
-        let failed = match exchange.await {
+        // Boxed: requests over HTTP/1.1 should not carry the room for it.
+        let failed = match Box::pin(exchange).await {
             Ok((head, reply)) => return Ok((head, Reply::Http2(reply))),
             Err(failed) => *failed,
         };
+        if outbound.is_bare() && matches!(failed.error, ExchangeError::Http1Required(_)) {
+            need.offer = Offer::Http1;
+        }
         tried = tried.and_failed(failed, outbound, way)?;
     }
 }
@@ -132,8 +136,9 @@ impl Tried {
         outbound: &Outbound,
         way: Way,
     ) -> Result<Self, Failed> {
-        let untouched = failed.unsent.is_some()
-            || outbound.is_bare() && matches!(failed.error, ExchangeError::Refused(_));
+        let wants_http1 = matches!(failed.error, ExchangeError::Http1Required(_));
+        let refused = wants_http1 || matches!(failed.error, ExchangeError::Refused(_));
+        let untouched = failed.unsent.is_some() || outbound.is_bare() && refused;
         // Said once only: a shared connection is taken again whether or not it had been used before.
         let reused = failed.reused
             && way == Way::PoolFirst
@@ -143,7 +148,7 @@ impl Tried {
             reused,
         };
         let times = self.times + 1;
-        if !untouched || times >= SENT_OVER_HTTP2 {
+        if !untouched || times >= SENT_OVER_HTTP2 && !wants_http1 {
             return Err(error);
         }
         Ok(Self {

@@ -17,6 +17,7 @@ use crate::lifecycle::drain;
 use crate::net::ServerAddr;
 use crate::observe::access::{End, RequestRecord, StreamRecord};
 use crate::stream::{AfterFall, Expired, Lifetime, cut_short};
+use crate::upstream::http1::ReplyError;
 use crate::upstream::pool::{Pools, keep_alive_limit};
 use crate::upstream::{Lease, Reply, Upstream};
 
@@ -206,7 +207,13 @@ impl Body for ReplyBody {
                 body.settle();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => body.fail(cx, End::BackendFailed, error),
+            Poll::Ready(Some(Err(error))) => {
+                let end = match &error {
+                    ReplyError::Request(_) => End::Client,
+                    _servers => End::BackendFailed,
+                };
+                body.fail(cx, end, error)
+            }
             Poll::Ready(None) => {
                 body.settle();
                 Poll::Ready(None)

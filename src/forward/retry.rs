@@ -159,7 +159,7 @@ fn is_servers(failed: &Failed) -> bool {
         stale if is_stale(stale) => false,
         Failed::Exchange { source, .. } => match source {
             // A server that takes no more for now, or is about to restart in order, has failed nobody.
-            ExchangeError::Refused(_) => false,
+            ExchangeError::Refused(_) | ExchangeError::Http1Required(_) => false,
             ExchangeError::Broken { .. }
             | ExchangeError::Reset(_)
             | ExchangeError::Http2(_)

@@ -83,7 +83,6 @@ pub(super) async fn serve(
     let downstream = Downstream {
         client,
         local,
-        port: local.port(),
         scheme,
         slot,
         guard: held.0.clone(),

@@ -204,11 +204,14 @@ fn origin(snapshot: &Snapshot, downstream: &Downstream, headers: &HeaderMap) -> 
     let Downstream {
         client,
         scheme,
-        port,
+        local,
         ..
     } = downstream;
-    Origin::of_connection(client.0, scheme, *port)
-        .told_by(headers, trust.headers, |address| trust.believes(address))
+    Origin::of_connection(client.0, scheme, local.port()).told_by(
+        headers,
+        trust.headers,
+        |address| trust.believes(address),
+    )
 }
 
 /// The name that a believed proxy gave, if it is one and the only one; else ours.
@@ -298,9 +301,10 @@ fn problem(error: &ForwardError) -> Problem {
             ExchangeError::Refused(_) | ExchangeError::Reset(_) => {
                 GatewayFault::ConnectionTerminated
             }
-            ExchangeError::Http2(_) | ExchangeError::BadHead(_) | ExchangeError::TooManyInterim => {
-                GatewayFault::ProtocolError
-            }
+            ExchangeError::Http2(_)
+            | ExchangeError::Http1Required(_)
+            | ExchangeError::BadHead(_)
+            | ExchangeError::TooManyInterim => GatewayFault::ProtocolError,
             ExchangeError::HeadTooLarge => GatewayFault::ResponseHeadTooLarge,
             ExchangeError::TimedOut(_) => GatewayFault::ResponseTimeout,
             ExchangeError::NotTaken(_) => GatewayFault::ConnectionWriteTimeout,

@@ -27,10 +27,8 @@ use crate::tls::ClientStream;
 pub struct Downstream {
     /// The client.
     pub client: ClientAddr,
-    /// Our own address on it, for PROXY headers.
+    /// Our own address on it, for PROXY headers and `X-Forwarded-Port`.
     pub local: SocketAddr,
-    /// The local port, for `X-Forwarded-Port`.
-    pub port: u16,
     /// `https` or `http`.
     pub scheme: &'static str,
     /// Where a long stream's hand-over is laid; `None` where streams stay with hyper (HTTP/2).
@@ -48,7 +46,6 @@ impl Downstream {
         }
         Cow::Owned(Self {
             client: ClientAddr(origin.client),
-            port: origin.port,
             scheme: origin.proto,
             ..self.clone()
         })

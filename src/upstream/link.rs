@@ -49,19 +49,13 @@ pub async fn take(
         endpoint,
         need,
     };
-    if !need.greeting.is_empty() {
-        let (stream, _http1) = wanted.open(Offer::Http1).await?;
-        return Ok(Link::Http1(http1::Connection::single(stream)));
-    }
-    if let Some(link) = wanted.kept() {
+    if need.greeting.is_empty()
+        && let Some(link) = wanted.kept()
+    {
         return Ok(link);
     }
-    if !wanted.may_share() {
-        let (stream, _http1) = wanted.open(Offer::Http1).await?;
-        return Ok(Link::Http1(http1::Connection::new(stream)));
-    }
-    let limit = upstream.config().connect_timeout;
-    connect::within(endpoint.addr(), limit, wanted.in_turn()).await
+    // Boxed: what it takes to connect is large, and requests on kept connections should not carry the room for it.
+    Box::pin(wanted.opened()).await
 }
 
 struct Wanted<'a> {
@@ -85,6 +79,19 @@ impl Wanted<'_> {
             return Some(Link::Http2(reserved));
         }
         self.pools.take(id, self.need.idle).map(Link::Http1)
+    }
+
+    async fn opened(self) -> Result<Link, ConnectError> {
+        if !self.need.greeting.is_empty() {
+            let (stream, _http1) = self.open(Offer::Http1).await?;
+            return Ok(Link::Http1(http1::Connection::single(stream)));
+        }
+        if !self.may_share() {
+            let (stream, _http1) = self.open(Offer::Http1).await?;
+            return Ok(Link::Http1(http1::Connection::new(stream)));
+        }
+        let limit = self.upstream.config().connect_timeout;
+        connect::within(self.endpoint.addr(), limit, self.in_turn()).await
     }
 
     async fn in_turn(self) -> Result<Link, ConnectError> {

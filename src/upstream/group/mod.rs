@@ -77,8 +77,8 @@ pub enum Unavailable {
 enum Blocked {
     /// None is healthy; this is when the first one may be back.
     Unhealthy(Duration),
-    /// All that are healthy are full.
-    Full,
+    /// All that are healthy are full. With the time until the next one is no longer ejected, which nobody tells of.
+    Full(Option<Duration>),
 }
 
 impl Upstream {
@@ -135,7 +135,7 @@ impl Upstream {
                 Err(Blocked::Unhealthy(retry_after)) => {
                     return Err(Unavailable::Unhealthy { retry_after });
                 }
-                Err(Blocked::Full) => {}
+                Err(Blocked::Full(_)) => {}
             }
         }
         let limit = self.config.max_wait;
@@ -157,7 +157,11 @@ impl Upstream {
                 Err(Blocked::Unhealthy(retry_after)) => {
                     return Err(Unavailable::Unhealthy { retry_after });
                 }
-                Err(Blocked::Full) => turn.freed().await,
+                Err(Blocked::Full(None)) => turn.freed().await,
+                Err(Blocked::Full(Some(until))) => {
+                    // Whichever it was: the next look tells.
+                    let _ = tokio::time::timeout(until, turn.freed()).await;
+                }
             }
         }
     }
@@ -227,7 +231,16 @@ impl Upstream {
             .try_fold(Duration::MAX, |first, away| {
                 away.map(|away| first.min(away))
             });
-        Err(first_back.map_or(Blocked::Full, Blocked::Unhealthy))
+        Err(match first_back {
+            Some(first_back) => Blocked::Unhealthy(first_back),
+            None => Blocked::Full(self.first_ejection_over(now)),
+        })
+    }
+
+    fn first_ejection_over(&self, now: Instant) -> Option<Duration> {
+        self.config.passive?;
+        let ejected = |member: &Member| member.endpoint.standing.ejected(now);
+        self.members.iter().filter_map(ejected).min()
     }
 
     fn choose(

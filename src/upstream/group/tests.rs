@@ -38,6 +38,21 @@ fn port(lease: &Lease) -> String {
     lease.addr().to_string()
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_place_gets_that_of_a_server_whose_ejection_ends() {
+    let one_place = "servers = [{ url = \"http://a\", max_connections = 1 }, { url = \"http://b\", max_connections = 1 }]\n";
+    let upstream = upstream(&format!("{one_place}{EJECTING}max_wait = \"1m\"\n"));
+    let ejected = upstream.lease(&nobody()).await.unwrap();
+    assert!(upstream.failed(&ejected).is_some());
+    let name = port(&ejected);
+    drop(ejected);
+    let _held = upstream.lease(&nobody()).await.unwrap();
+    let begun = Instant::now();
+    let lease = upstream.lease(&nobody()).await.unwrap();
+    assert_eq!(port(&lease), name);
+    assert!(begun.elapsed() < Duration::from_secs(11));
+}
+
 #[tokio::test]
 async fn a_retry_prefers_a_server_that_it_has_not_tried() {
     for policy in [

@@ -42,6 +42,7 @@ impl Checks {
                 let Some(rule) = &config.health else {
                     // Nobody would ever find it up again.
                     endpoint.standing.rise(Instant::now());
+                    endpoint.tell_waiting();
                     continue;
                 };
                 let kept = before.remove(&endpoint.id());

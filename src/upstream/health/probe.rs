@@ -1,6 +1,6 @@
 //! One check: a `GET` on a connection of its own.
 //!
-//! A server of HTTP/2 in clear text is asked in HTTP/2, every other one in HTTP/1.1.
+//! A server is asked in the version of HTTP in which its requests go to it: `h2c://` in HTTP/2, `https://` in what ALPN says.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::config::model::{Health, Upstream};
 use crate::lifecycle::tasks;
-use crate::net::{Place, ServerAddr};
+use crate::net::{Place, Scheme, ServerAddr};
 use crate::tls::ServerStream;
 use crate::tls::accept::Protocol;
 use crate::tls::client::Offer;
@@ -119,7 +119,11 @@ async fn http2(
     server: &ServerAddr,
     rule: &Health,
 ) -> Result<StatusCode, Failure> {
-    let uri = format!("http://{}{}", host(server, rule), rule.path);
+    let scheme = match server.scheme {
+        Scheme::Https => "https",
+        Scheme::Http | Scheme::H2c => "http",
+    };
+    let uri = format!("{scheme}://{}{}", host(server, rule), rule.path);
     let request = Request::get(uri)
         .header(header::USER_AGENT, USER_AGENT)
         .body(Empty::<Bytes>::new())?;

@@ -65,6 +65,9 @@ pub enum ExchangeError {
     /// The server refused the request before it looked at it (RFC 9113 §8.7), or was not there any more.
     #[error("the server refused the request unseen")]
     Refused(#[source] hyper::Error),
+    /// The server takes this request over HTTP/1.1 only (RFC 9113 §7, HTTP_1_1_REQUIRED).
+    #[error("the server wants HTTP/1.1 for the request")]
+    Http1Required(#[source] hyper::Error),
     /// The server ended the request's stream, or its connection.
     #[error("the server ended the stream")]
     Reset(#[source] hyper::Error),

@@ -11,6 +11,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
+use super::stop::Stoppable;
 use super::upload::Upload;
 use crate::config::model::KeepAlive;
 use crate::lifecycle::tasks;
@@ -76,7 +77,7 @@ impl Connection {
     /// # Cancel safety
     /// Dropping it closes the stream.
     pub async fn begin(stream: ServerStream) -> Result<Self, hyper::Error> {
-        let (send, driver) = http2::Builder::new(tasks::Local)
+        let (send, driver) = http2::Builder::new(Stoppable)
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)

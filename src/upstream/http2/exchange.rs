@@ -184,6 +184,9 @@ fn blame(error: hyper::Error) -> ExchangeError {
     if unprocessed {
         return ExchangeError::Refused(error);
     }
+    if cause.is_remote() && cause.is_reset() && reason == Some(h2::Reason::HTTP_1_1_REQUIRED) {
+        return ExchangeError::Http1Required(error);
+    }
     // What h2 itself ends is a server that broke the protocol.
     if cause.is_library() {
         return ExchangeError::Http2(error);

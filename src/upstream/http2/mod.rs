@@ -7,6 +7,7 @@
 mod connection;
 mod exchange;
 mod reply;
+mod stop;
 mod upload;
 
 pub use connection::{Connection, Reserved};

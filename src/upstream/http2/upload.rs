@@ -8,13 +8,14 @@ use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::connection::Place;
+use super::stop::Stop;
 use crate::http::body::{Body, BodyError};
 use crate::upstream::http1::ExchangeError;
 
@@ -37,7 +38,8 @@ pub(super) struct Progress {
     /// Why it broke off, until somebody asks.
     pub(super) fault: RefCell<Option<ExchangeError>>,
     left: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    /// hyper's task that sends it.
+    task: RefCell<Option<Rc<Stop>>>,
 }
 
 impl Progress {
@@ -45,13 +47,14 @@ impl Progress {
     pub(super) fn begin(&self) {
         self.since.set(Instant::now());
         self.left.set(false);
+        self.task.take();
     }
 
     /// Nobody waits for the response any more: the body ends, and with it the stream.
     pub(super) fn leave(&self) {
         self.left.set(true);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        if let Some(task) = self.task.take() {
+            task.stop();
         }
     }
 }
@@ -79,7 +82,7 @@ impl Upload {
             done: Cell::new(body.is_none()),
             fault: RefCell::default(),
             left: Cell::new(false),
-            waker: RefCell::default(),
+            task: RefCell::default(),
         };
         Self {
             body,
@@ -120,10 +123,16 @@ impl http_body::Body for Upload {
         let Some(body) = &mut upload.body else {
             return Poll::Ready(None);
         };
+        if upload.place.is_some() && upload.progress.task.borrow().is_none() {
+            let Some(task) = Stop::of_this_task() else {
+                // hyper looks once whether there is something before it makes the task, and could wait there for the window.
+                return Poll::Pending;
+            };
+            upload.progress.task.replace(Some(task));
+        }
         let next = Pin::new(body).poll_frame(cx);
         upload.progress.waits_for_client.set(next.is_pending());
         let Poll::Ready(next) = next else {
-            upload.progress.waker.replace(Some(cx.waker().clone()));
             return Poll::Pending;
         };
         upload.progress.since.set(Instant::now());

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How soon after a failure the servers are asked again, while there is an old answer.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a question is taken up by others. One that nobody waited for stands still, and its own clocks do not.
+const TAKEN_UP: Duration = Duration::from_secs(2);
+
 /// Names that are remembered at most. They come from the configuration, and so from few reloads.
 const MAX_NAMES: usize = 4096;
 
@@ -52,7 +55,7 @@ pub fn close() {
 /// The name has no address, or nobody could be asked.
 ///
 /// # Cancel safety
-/// A question under way is taken up by whoever asks next.
+/// A question under way is taken up by whoever asks soon.
 pub(super) async fn addresses(authority: &Authority) -> io::Result<Vec<SocketAddr>> {
     let with_port = |address| SocketAddr::new(address, authority.port);
     if let Ok(address) = authority.host.parse::<IpAddr>() {
@@ -90,7 +93,8 @@ struct Known {
     answer: Option<Answer>,
     /// How often it was used: each time another address comes first.
     turn: usize,
-    question: Option<Question>,
+    /// Under way, and since when.
+    question: Option<(Instant, Question)>,
 }
 
 type Question = Shared<LocalBoxFuture<'static, Result<Answer, Unanswered>>>;
@@ -113,7 +117,7 @@ impl Resolver {
         let question = self.question(name);
         let answered = match &old {
             None => question.await,
-            // Whoever comes next takes up the question where it was left.
+            // Whoever comes soon takes up the question where it was left.
             Some(_) => tokio::time::timeout(PATIENCE, question)
                 .await
                 .unwrap_or(Err(Unanswered::Slow)),
@@ -171,13 +175,13 @@ impl Resolver {
         let known = known.entry(name.clone()).or_default();
         known
             .question
-            .get_or_insert_with(|| {
-                let (source, name) = (self.source.clone(), name.clone());
-                async move { source.answer(&name).await }
-                    .boxed_local()
-                    .shared()
-            })
-            .clone()
+            .take_if(|(since, _question)| since.elapsed() >= TAKEN_UP);
+        let ask = || {
+            let (source, name) = (self.source.clone(), name.clone());
+            let answer = async move { source.answer(&name).await };
+            (Instant::now(), answer.boxed_local().shared())
+        };
+        known.question.get_or_insert_with(ask).1.clone()
     }
 
     fn note(&self, name: &Arc<str>, change: impl FnOnce(&mut Known)) {
@@ -299,6 +303,16 @@ mod tests {
             answer.fresh_until > Instant::now(),
             "it is asked again soon"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_was_left_alone_is_asked_anew() {
+        let name: Arc<str> = "app.test".into();
+        let resolver = knowing(&name, Duration::ZERO);
+        let first = resolver.question(&name);
+        assert!(first.ptr_eq(&resolver.question(&name)));
+        tokio::time::advance(TAKEN_UP).await;
+        assert!(!first.ptr_eq(&resolver.question(&name)));
     }
 
     #[tokio::test]

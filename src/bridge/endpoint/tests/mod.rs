@@ -90,7 +90,6 @@ impl Gate {
         Downstream {
             client: ClientAddr(([127, 0, 0, 1], 1).into()),
             local: ([127, 0, 0, 1], 80).into(),
-            port: 80,
             scheme: "http",
             slot,
             guard: self.trigger.guard(),
