@@ -53,3 +53,4 @@ mod upstream_health;
 mod upstream_restart;
 mod upstream_retry;
 mod upstream_transport;
+mod websocket_apps;
