@@ -30,6 +30,7 @@ mod connections;
 mod drain;
 mod errors;
 mod event_stream;
+mod firefox;
 mod forward;
 mod forward_faults;
 mod forward_h2;
