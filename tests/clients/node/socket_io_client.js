@@ -6,8 +6,13 @@ const { io } = require('socket.io-client');
 
 const [url, authority] = process.argv.slice(2);
 
-async function connect() {
+// `transports` takes the names of those that the connection goes over, one after the other. The upgrade can be done as soon as
+// the socket is connected, so this listens from the start.
+async function connect(transports = []) {
   const socket = io(url, { ca: readFileSync(authority), forceNew: true, reconnection: false });
+  const { engine } = socket.io;
+  transports.push(engine.transport.name);
+  engine.on('upgrade', ({ name }) => transports.push(name));
   await new Promise((resolve, reject) => socket.on('connect', resolve).on('connect_error', reject));
   return socket;
 }
@@ -25,11 +30,10 @@ async function echo(socket, first, more) {
 }
 
 async function upgrades() {
-  const socket = await connect();
-  assert.strictEqual(socket.io.engine.transport.name, 'polling');
-  let upgraded = false;
-  socket.io.engine.once('upgrade', () => { upgraded = true; });
-  const before = await echo(socket, 0, () => !upgraded);
+  const transports = [];
+  const socket = await connect(transports);
+  const before = await echo(socket, 0, () => transports.length < 2);
+  assert.deepStrictEqual(transports, ['polling', 'websocket']);
   const after = await echo(socket, before.next, (number) => number < before.next + 50);
   assert.deepStrictEqual([...after.transports], ['websocket']);
   const large = Buffer.alloc(1 << 20, 'megabyte');
@@ -40,7 +44,8 @@ async function upgrades() {
 }
 
 async function keepsOrder() {
-  const [speaker, listener] = [await connect(), await connect()];
+  const [spoken, listened] = [[], []];
+  const [speaker, listener] = [await connect(spoken), await connect(listened)];
   await listener.timeout(10_000).emitWithAck('join', 'room');
   const heard = [];
   const all = new Promise((resolve) => listener.on('said', (text) => {
@@ -53,6 +58,7 @@ async function keepsOrder() {
   }
   await all;
   assert.deepStrictEqual(heard, Array.from({ length: 200 }, (_, number) => number));
+  await echo(speaker, 0, () => spoken.length < 2 || listened.length < 2);
   speaker.disconnect();
   listener.disconnect();
   console.log('heard 200 in order');
