@@ -92,16 +92,17 @@ async fn curl_follows_a_bridge_and_posts_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn python_websockets_echoes_with_compression() {
-    let node = Server::node("ws_echo.js").await;
+async fn python_websockets_echoes_with_and_without_compression() {
+    let node = Server::node("ws_deflate.js").await;
     let own = Backend::that(echo_websocket).await;
-    for upstream in [node.for_everything(), own.for_everything()] {
+    for (upstream, extensions) in [(node.for_everything(), 1), (own.for_everything(), 0)] {
         let gate = Gate::start(&upstream).await;
         let mut command = python("websockets_echo.py");
         command
             .arg(format!("wss://localhost:{}/ws", gate.https.port()))
             .arg(authority_file(gate.directory().path()));
-        assert!(output(command).await.ends_with("echoed\n"));
+        let said = output(command).await;
+        assert_eq!(said, format!("extensions: {extensions}\nechoed\n"));
     }
 }
 

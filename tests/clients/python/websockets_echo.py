@@ -12,7 +12,7 @@ async def main(url, authority):
     async with connect(url, ssl=trust, max_size=None) as websocket:
         await websocket.send("Hello world!")
         assert await websocket.recv() == "Hello world!"
-        # Compressed by permessage-deflate, which `websockets` offers by itself.
+        # Compressed by permessage-deflate, which `websockets` offers by itself, if the server agrees.
         large = bytes(range(256)) * 4096
         await websocket.send(large)
         assert await websocket.recv() == large
