@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 
 use super::{Asked, ForwardError};
 use crate::config::model::PathChange;
+use crate::http::extended_connect;
 use crate::http::hop_by_hop;
 use crate::http::provenance::{self, Lines};
 use crate::net::ServerAddr;
@@ -75,12 +76,17 @@ pub(super) fn prepare(
 ) -> Result<(Outbound, Incoming), ForwardError> {
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
-    let key = websocket_key(&parts.method, parts.version, &headers)?;
+    let key = if extended_connect::is_one(&parts.extensions) {
+        Some(key_over_http2(&headers)?)
+    } else {
+        websocket_key(&parts.method, parts.version, &headers)?
+    };
     let framing = framing(&body);
     hop_by_hop::strip(&mut headers);
     let send = expectation(&mut headers, parts.version, framing);
     frame(&mut headers, framing);
-    if key.is_some() {
+    if let Some(key) = &key {
+        headers.insert(header::SEC_WEBSOCKET_KEY, key.field());
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     } else if headers.contains_key(header::TE) {
@@ -119,6 +125,12 @@ fn websocket_key(
     handshake::check_request(method, version, headers)
         .map(Some)
         .map_err(ForwardError::Handshake)
+}
+
+/// RFC 8441 §5: the key belongs to the upgrade over HTTP/1.1, which is ours alone.
+fn key_over_http2(headers: &HeaderMap) -> Result<Key, ForwardError> {
+    handshake::check_extended_connect(headers).map_err(ForwardError::Handshake)?;
+    Ok(Key::generate())
 }
 
 fn framing(body: &Incoming) -> Framing {

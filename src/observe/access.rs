@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use crate::net::{ClientAddr, ServerAddr};
@@ -136,6 +136,7 @@ pub struct RequestRecord {
     id: RequestId,
     client: ClientAddr,
     method: Method,
+    version: Version,
     /// Its query is never logged: tokens travel there.
     uri: Uri,
     host: String,
@@ -159,6 +160,7 @@ impl RequestRecord {
             id: id.clone(),
             client,
             method: request.method().clone(),
+            version: request.version(),
             uri: request.uri().clone(),
             host: String::new(),
             route: None,
@@ -220,14 +222,14 @@ impl Drop for RequestRecord {
             bytes_out,
             ..
         } = self;
-        let (path, route) = (self.uri.path(), self.route.as_deref());
+        let (path, route, version) = (self.uri.path(), self.route.as_deref(), self.version);
         let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
         let server = self.server.as_ref().map(tracing::field::display);
         let (head_us, total_us) = (
             self.head.as_micros() as u64,
             self.begun.elapsed().as_micros() as u64,
         );
-        tracing::info!(target: TARGET, %id, %client, %method, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
+        tracing::info!(target: TARGET, %id, %client, %method, ?version, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
     }
 }
 
@@ -248,7 +250,8 @@ pub struct StreamRecord {
 }
 
 impl StreamRecord {
-    /// Writes the `open` record. `backend` is the server's address, or the bridge's channel.
+    /// Writes the `open` record. `backend` is the server's address, or the bridge's channel; `version` is the
+    /// client's.
     #[must_use]
     pub fn open(
         id: RequestId,
@@ -256,8 +259,9 @@ impl StreamRecord {
         route: Arc<str>,
         client: ClientAddr,
         backend: &dyn fmt::Display,
+        version: Version,
     ) -> Self {
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, %backend, "stream open");
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, ?version, %backend, "stream open");
         Self {
             id,
             kind,

@@ -93,6 +93,7 @@ impl Gate {
             port: 80,
             scheme: "http",
             slot,
+            tunnels: None,
             guard: self.trigger.guard(),
         }
     }
