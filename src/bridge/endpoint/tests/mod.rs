@@ -116,7 +116,7 @@ impl Gate {
     async fn response(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Problem> {
         match self.ask(request, None).await? {
             Answer::Response(response) => Ok(response),
-            Answer::HandOver(_) => panic!("no slot was given"),
+            Answer::HandOver(_) | Answer::Tunnel(..) => panic!("no slot was given"),
         }
     }
 
