@@ -6,17 +6,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use crate::bridge::endpoint;
 use crate::config::model::{EncodedSlashes, PathChange};
 use crate::forward::{self, BodyFault, ForwardError};
 use crate::guard;
 use crate::http::body::Body;
+use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
-use crate::http::{extended_connect, framing};
 use crate::observe::access::{End, RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
@@ -30,7 +29,7 @@ use crate::upstream::Unavailable;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
-use crate::websocket::handshake::{self, HandshakeFault};
+use crate::websocket::handshake::HandshakeFault;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -89,7 +88,7 @@ impl Service {
             origin: &origin,
             id: &id,
         };
-        let upgrade = tunnel_asked_for(&downstream, &mut request);
+        let upgrade = guard::websocket::extended(&downstream, &mut request);
         let is_connect = upgrade.as_ref().is_ok_and(Option::is_some);
         let answer = match &upgrade {
             Ok(_) => self.answer(&asked, request, &mut told).await,
@@ -155,7 +154,7 @@ impl Service {
             id: asked.id,
         };
         told.fields = Rendered::of(&route.response_fields, &values);
-        if matches!(route.action, Action::Bridge(_)) || asks_for_websocket(&request) {
+        if matches!(route.action, Action::Bridge(_)) || guard::websocket::is_asked_for(&request) {
             guard::origin::check(route.origins.as_ref(), request.headers())?;
         }
         match &route.action {
@@ -277,23 +276,6 @@ fn ends_connection(problem: &Problem) -> bool {
         problem,
         Problem::BadRequest(_) | Problem::RequestTimeout | Problem::ContentTooLarge { .. }
     )
-}
-
-/// What an extended CONNECT's bytes will come of. The request is then as good as one over HTTP/1.1.
-fn tunnel_asked_for(
-    downstream: &Downstream,
-    request: &mut Request<Incoming>,
-) -> Result<Option<OnUpgrade>, Problem> {
-    let upgrade = extended_connect::translate(request)?;
-    if upgrade.is_some() && downstream.tunnels.is_none() {
-        return Err(Problem::BadRequest("extended CONNECT is not spoken here"));
-    }
-    Ok(upgrade)
-}
-
-/// Whether the request is a WebSocket handshake, well-formed or not.
-fn asks_for_websocket(request: &Request<Incoming>) -> bool {
-    extended_connect::is_one(request.extensions()) || handshake::wants_upgrade(request.headers())
 }
 
 /// Refuses what two parsers could read in two ways, before anything is done with it.

@@ -86,7 +86,9 @@ pub(super) fn prepare(
     let send = expectation(&mut headers, parts.version, framing);
     frame(&mut headers, framing);
     if let Some(key) = &key {
-        headers.insert(header::SEC_WEBSOCKET_KEY, key.field());
+        let field = HeaderValue::from_bytes(key.as_bytes());
+        let field = field.expect("base64 is visible ASCII");
+        headers.insert(header::SEC_WEBSOCKET_KEY, field);
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     } else if headers.contains_key(header::TE) {

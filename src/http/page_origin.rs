@@ -46,8 +46,8 @@ pub enum OriginError {
         /// What stands before it.
         origin: String,
     },
-    /// No host, or a malformed one.
-    #[error("its host is not a host name")]
+    /// No host, or a malformed one, or a port that is none.
+    #[error("after the scheme comes a host name, with a port or without")]
     Host,
     /// A `*` that is not the whole first label.
     #[error("the `*` is not the whole first label; only `https://*.example.org` is possible")]

@@ -85,12 +85,6 @@ impl Key {
         &self.0
     }
 
-    /// The key as a field's value.
-    #[must_use]
-    pub fn field(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).expect("base64 is visible ASCII")
-    }
-
     fn parse(value: &HeaderValue) -> Option<Self> {
         let key: [u8; KEY_LENGTH] = value.as_bytes().try_into().ok()?;
         // The estimate for 24 digits is 18 bytes, of which a key takes 16.

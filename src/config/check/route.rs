@@ -60,6 +60,7 @@ fn check_one(
     let response = headers.and_then(|headers| headers.response.value());
     let response_fields = fields::check(response, &rule.path, context);
     let action = action?;
+    let origins = origins(table, &action, context);
     let host = rule
         .host
         .as_ref()
@@ -75,15 +76,23 @@ fn check_one(
         on_unhealthy: table.on_unhealthy.map_or(OnUnhealthy::Keep, |word| word.0),
         request_fields,
         response_fields,
-        origins: origins(table, context),
+        origins,
         body_size: None,
     })
 }
 
 /// Who may open WebSockets here; told where nobody ever could, or where it means nothing.
-fn origins(table: &route::Route, context: &mut Context<'_>) -> Option<PageOrigins> {
+fn origins(
+    table: &route::Route,
+    action: &RouteAction,
+    context: &mut Context<'_>,
+) -> Option<PageOrigins> {
     let listed = table.origins.value()?;
     let place = table.origins.key().unwrap_or(table.place());
+    if matches!(action, RouteAction::Redirect(_) | RouteAction::Respond(_)) {
+        let message = "`origins` is for a route with an `upstream` or a `bridge`: nothing else is a WebSocket";
+        context.diagnostics.error(place, message);
+    }
     if listed.0.is_empty() {
         context
             .diagnostics
