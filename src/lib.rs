@@ -23,7 +23,7 @@
 //! 6  listen
 //! 5  service
 //! 4  snapshot
-//! 3  respond  forward  bridge
+//! 3  respond  guard  forward  bridge
 //! 2  upstream  stream
 //! 1  tls  config  observe  limits  lifecycle
 //! 0  net  http  sse  websocket  route          types and codecs: no sockets, no tasks, no clock, no config
@@ -42,6 +42,7 @@ pub mod snapshot;
 
 pub mod bridge;
 pub mod forward;
+pub mod guard;
 pub mod respond;
 
 pub mod stream;

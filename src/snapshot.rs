@@ -13,7 +13,8 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::bridge::Bridge;
 use crate::config::model::{
-    Config, FieldRules, Fixed, OnUnhealthy, PathChange, Redirect, RouteAction, Timeouts,
+    Config, FieldRules, Fixed, OnUnhealthy, PageOrigins, PathChange, Redirect, RouteAction,
+    Timeouts,
 };
 use crate::route::{PathPattern, Router, Rule};
 use crate::stream::AfterFall;
@@ -47,6 +48,8 @@ pub struct Route {
     pub request_fields: FieldRules,
     /// What changes in its responses.
     pub response_fields: FieldRules,
+    /// From which pages browsers may open WebSockets or use the bridge; `None`: any.
+    pub origins: Option<PageOrigins>,
     /// Bytes of a request's body at most.
     pub body_size: Option<u64>,
     /// What it does.
@@ -176,6 +179,7 @@ fn router(
                 },
                 request_fields: route.request_fields.clone(),
                 response_fields: route.response_fields.clone(),
+                origins: route.origins.clone(),
                 body_size: route.body_size,
                 action,
             },

@@ -10,6 +10,7 @@ use crate::bridge::bridge;
 use crate::harness::{
     Backend, Directory, Exchange, Gate, Relay, Server, browser_driver, echo_websocket, within,
 };
+use crate::tunnel_h2::LISTEN;
 
 /// A browser with one window. Its driver and its profile end with it.
 struct Browser {
@@ -195,6 +196,38 @@ async fn a_websocket_echoes_text_and_a_megabyte() {
         );
         gate.stop().await;
     }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_over_http_2_needs_no_other_connection() {
+    let page = serving(SOCKET_PAGE).await;
+    let echo = Backend::that(echo_websocket).await;
+    let route = "[[route]]\npath = \"/ws\"\nupstream = \"echo\"\n";
+    let upstream = echo.upstream("echo");
+    let text = format!("{}{upstream}{route}{LISTEN}", page.for_everything());
+    let gate = Gate::start(&text).await;
+    let browser = Browser::start().await;
+    browser.open(gate.https.port(), "/").await;
+    browser.until("outcome.closed !== null").await;
+    let outcome = browser.value("outcome").await;
+    assert_eq!(
+        outcome,
+        json!({ "text": "grüße", "binary": true, "closed": 1000 })
+    );
+    let of_clients = ["stream open", "request"];
+    let lines = gate.log.since(0);
+    let versions = lines
+        .iter()
+        .filter(|line| of_clients.contains(&line.message()))
+        .map(|line| (line.text("kind"), line.text("version")))
+        .collect::<Vec<_>>();
+    assert!(
+        versions.contains(&(Some("tunnel".into()), Some("HTTP/2.0".into()))),
+        "{versions:?}"
+    );
+    let of_http_1 = |(_, version): &(_, Option<String>)| version.as_deref() != Some("HTTP/2.0");
+    assert!(!versions.iter().any(of_http_1), "{versions:?}");
     browser.close().await;
 }
 

@@ -150,8 +150,9 @@ pub async fn forward(
         record.server(lease.addr());
     }
     if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade::accept(lease, &outbound, head, reply, asked).map(Answer::HandOver);
+        return upgrade::accept(lease, &outbound, head, reply, asked);
     }
+    upgrade::check_refusal(&lease, &outbound, &head, asked)?;
     let home = reply_body::Home::new(pools, upstream, lease, &head.headers);
     Ok(response::answer(head, reply, home, asked, record))
 }

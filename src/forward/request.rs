@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Asked, ForwardError};
 use crate::config::model::{PathChange, Timeouts};
+use crate::http::extended_connect;
 use crate::http::hop_by_hop;
 use crate::http::provenance::{self, Lines};
 use crate::net::ServerAddr;
@@ -97,12 +98,19 @@ pub(super) fn prepare(
 ) -> Result<(Outbound, Incoming), ForwardError> {
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
-    let key = websocket_key(&parts.method, parts.version, &headers)?;
+    let key = if extended_connect::is_one(&parts.extensions) {
+        Some(key_over_http2(&headers)?)
+    } else {
+        websocket_key(&parts.method, parts.version, &headers)?
+    };
     let framing = framing(&body);
     hop_by_hop::strip(&mut headers);
     let send = expectation(&mut headers, parts.version, framing);
     frame(&mut headers, framing);
-    if key.is_some() {
+    if let Some(key) = &key {
+        let field = HeaderValue::from_bytes(key.as_bytes());
+        let field = field.expect("base64 is visible ASCII");
+        headers.insert(header::SEC_WEBSOCKET_KEY, field);
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     } else if headers.contains_key(header::TE) {
@@ -141,6 +149,12 @@ fn websocket_key(
     handshake::check_request(method, version, headers)
         .map(Some)
         .map_err(ForwardError::Handshake)
+}
+
+/// RFC 8441 §5: the key belongs to the upgrade over HTTP/1.1, which is ours alone.
+fn key_over_http2(headers: &HeaderMap) -> Result<Key, ForwardError> {
+    handshake::check_extended_connect(headers).map_err(ForwardError::Handshake)?;
+    Ok(Key::generate())
 }
 
 fn framing(body: &Incoming) -> Framing {

@@ -56,6 +56,7 @@ pub(super) fn answer(
         asked.route.clone(),
         client,
         home.server(),
+        asked.version,
     );
     let recode = Recode::between(head.framing, takes_chunks(asked.version));
     let can_leave = asked.downstream.slot.is_some() && reply.has_socket();

@@ -1,20 +1,42 @@
-//! A WebSocket handshake that the server has accepted (RFC 6455 §4).
+//! A WebSocket handshake that the server has answered (RFC 6455 §4), for a client of HTTP/1.1 or HTTP/2 (RFC 8441).
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, Version};
 use hyper::body::Incoming;
 
 use super::request::Outbound;
 use super::request_body::RequestBody;
 use super::response::complete;
 use super::{Asked, ForwardError, head_bytes};
+use crate::http::body::Body;
 use crate::http::hop_by_hop;
 use crate::observe::access::{Kind, StreamRecord};
-use crate::stream::{HandOver, Lifetime, tunnel};
+use crate::stream::{Answer, HandOver, Lifetime, tunnel};
 use crate::upstream::http1::ResponseHead;
 use crate::upstream::{Lease, Reply};
-use crate::websocket::handshake;
+use crate::websocket::handshake::{self, HandshakeFault};
 
-/// Checks the server's 101 and makes a tunnel of both sockets.
+/// Refuses what an extended CONNECT must not be answered with: any 2xx would say that the tunnel is there (RFC 9110 §9.3.6).
+///
+/// # Errors
+/// The server answered with a success that is no 101.
+pub(super) fn check_refusal(
+    lease: &Lease,
+    outbound: &Outbound,
+    head: &ResponseHead,
+    asked: &Asked<'_>,
+) -> Result<(), ForwardError> {
+    let is_extended = outbound.key.is_some() && asked.version == Version::HTTP_2;
+    if is_extended && head.status.is_success() {
+        return Err(ForwardError::Upgrade {
+            server: lease.addr().clone(),
+            source: HandshakeFault::Status,
+        });
+    }
+    Ok(())
+}
+
+/// Checks the server's 101 and makes a tunnel of both sides.
 ///
 /// # Errors
 /// The answer does not fit the handshake, or there was none.
@@ -24,7 +46,7 @@ pub(super) fn accept(
     mut head: ResponseHead,
     reply: Reply<RequestBody<Incoming>>,
     asked: &Asked<'_>,
-) -> Result<HandOver, ForwardError> {
+) -> Result<Answer, ForwardError> {
     let unasked = || ForwardError::UnaskedUpgrade {
         server: lease.addr().clone(),
     };
@@ -37,16 +59,24 @@ pub(super) fn accept(
     handshake::check_response(head.status, &head.headers, key).map_err(wrong)?;
     handshake::check_choice(&outbound.headers, &head.headers).map_err(wrong)?;
     hop_by_hop::strip(&mut head.headers);
-    head.headers
-        .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    head.headers
-        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    complete(&mut head, asked);
+    let over_http2 = asked.version == Version::HTTP_2;
+    let greeting = if over_http2 {
+        // hyper writes the head.
+        complete(&mut head, asked);
+        socket.early
+    } else {
+        head.headers
+            .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        head.headers
+            .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        complete(&mut head, asked);
+        head_bytes(head.status, &head.headers, &socket.early)
+    };
 
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
     let opening = tunnel::Opening {
         backend: socket.stream,
-        greeting: head_bytes(head.status, &head.headers, &socket.early),
+        greeting,
         life: Lifetime::new(timeouts.stream_idle, timeouts.stream_max),
         record: StreamRecord::open(
             asked.id.clone(),
@@ -54,9 +84,26 @@ pub(super) fn accept(
             asked.route.clone(),
             client,
             lease.addr(),
+            asked.version,
         ),
         lease,
         after_fall: asked.after_fall,
     };
-    Ok(HandOver::new(|taken| tunnel::run(taken, opening)))
+    let stream = HandOver::new(|taken| tunnel::run(taken, opening));
+    Ok(if over_http2 {
+        Answer::Tunnel(agreement(head.headers), stream)
+    } else {
+        Answer::HandOver(stream)
+    })
+}
+
+/// The answer to an extended CONNECT (RFC 8441 §5): 200 for the 101, without what belongs to the upgrade alone. What follows
+/// is no content, whatever the server said of it.
+fn agreement(mut headers: HeaderMap) -> Response<Body> {
+    headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::TRAILER);
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = headers;
+    response
 }

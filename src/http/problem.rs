@@ -50,6 +50,8 @@ pub enum Problem {
     HeaderTooLarge,
     /// 500: a fault of streamgate.
     Internal,
+    /// 501: an extended CONNECT for another protocol than WebSocket (RFC 9220 §3).
+    NotImplemented,
     /// 502 or 504: a fault on the way to the backend, or of the backend.
     Gateway(GatewayFault),
     /// 503: not now.
@@ -78,6 +80,7 @@ impl Problem {
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Gateway(fault) => fault.status(),
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -99,6 +102,7 @@ impl Problem {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::HeaderTooLarge => "header_too_large",
             Self::Internal => "internal",
+            Self::NotImplemented => "not_implemented",
             Self::Gateway(fault) => fault.error_type(),
             Self::Unavailable { .. } => "unavailable",
         }
@@ -191,6 +195,7 @@ impl Problem {
             | Self::UnsupportedMediaType(_)
             | Self::Misdirected
             | Self::UpgradeRequired
+            | Self::NotImplemented
             | Self::HeaderTooLarge => "http_request_error",
             Self::Internal => "proxy_internal_error",
             Self::Gateway(fault) => fault.error_type(),
@@ -216,6 +221,7 @@ impl Problem {
             Self::UpgradeRequired => "WebSocket version 13 is needed here.",
             Self::TooManyRequests { .. } => "There were too many requests; try again later.",
             Self::HeaderTooLarge => "The request's header is too large.",
+            Self::NotImplemented => "Only WebSocket is spoken within an HTTP/2 stream.",
             Self::Internal => "The server met a fault of its own.",
             Self::Gateway(fault) => fault.detail(),
         };

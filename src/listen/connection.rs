@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service as HyperService;
@@ -31,7 +31,7 @@ use crate::lifecycle::drain;
 use crate::limits::Permit;
 use crate::net::ClientAddr;
 use crate::respond;
-use crate::stream::{Downstream, Slot};
+use crate::stream::{Downstream, Slot, Tunnels};
 use crate::tls::ClientStream;
 use crate::tls::accept::Protocol;
 
@@ -80,11 +80,13 @@ pub(super) async fn serve(
         "http"
     };
     let slot = (protocol == Protocol::Http1).then(Slot::default);
+    let has_tunnels = protocol == Protocol::Http2 && listener.websocket_over_h2;
     let downstream = Downstream {
         client,
         local,
         scheme,
         slot,
+        tunnels: has_tunnels.then(Tunnels::default),
         guard: held.0.clone(),
     };
     let connection = Connection(Rc::new(Facts {
@@ -234,6 +236,7 @@ impl HyperService<Request<Incoming>> for Connection {
         let facts = self.0.clone();
         let busy = facts.activity.begin();
         let over_http2 = facts.downstream.slot.is_none();
+        let is_connect = *request.method() == Method::CONNECT;
         let close = facts.is_last() && !over_http2;
         let unanswered = Unanswered(over_http2.then(|| facts.clone()));
         let progress = over_http2.then(|| facts.latest.begin());
@@ -261,6 +264,15 @@ impl HyperService<Request<Incoming>> for Connection {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
+            // hyper drops the body of a tunnel's response: it is the tunnel that keeps the connection busy.
+            let tunnel = downstream.tunnels.as_ref().and_then(Tunnels::latest);
+            let busy = match tunnel.filter(|_| is_connect && response.status().is_success()) {
+                Some(halves) => {
+                    halves.hold(busy);
+                    None
+                }
+                None => Some(busy),
+            };
             Ok(response.map(|body| Tracked {
                 body,
                 progress,
@@ -275,7 +287,7 @@ pub(super) struct Tracked {
     body: Body,
     /// Over HTTP/2, where the connection may live while a client takes nothing of this.
     progress: Option<Rc<Progress>>,
-    _busy: Busy,
+    _busy: Option<Busy>,
 }
 
 impl http_body::Body for Tracked {

@@ -22,6 +22,11 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same for a connection. Wide, so that stalled streams do not hold up their siblings.
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
+/// The same where streams become tunnels. h2 holds small frames that nobody has read against a connection, up to half of its
+/// window, and then ends it: a window of this size bears several tunnels that stand still with thousands of tiny messages
+/// each. What may lie there is bounded by the streams' own windows.
+const CONNECTION_WINDOW_WITH_TUNNELS: u32 = 64 * 1024 * 1024;
+
 /// Bytes of responses that wait within hyper on one HTTP/2 stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -51,6 +56,7 @@ const PING: Duration = Duration::from_secs(20);
 fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
     // What is beyond our limit by less than this is answered by us, and says why.
     let header_list = u32::try_from(limits.header_size + SLACK).unwrap_or(u32::MAX);
+    let streams_become_tunnels = streams.tunnels.is_some();
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
@@ -65,6 +71,11 @@ fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
         .max_local_error_reset_streams(LOCAL_RESETS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
+    if streams_become_tunnels {
+        builder
+            .initial_connection_window_size(CONNECTION_WINDOW_WITH_TUNNELS)
+            .enable_connect_protocol();
+    }
     builder
 }
 
@@ -102,6 +113,7 @@ pub(super) async fn serve(
     let io = TokioIo::new(Http2Io::new(stream, activity.clone(), calm.clone()));
     let streams = Streams {
         latest: connection.0.latest.clone(),
+        tunnels: connection.0.downstream.tunnels.clone(),
         patience: limits.keep_alive,
     };
     let mut driver = std::pin::pin!(builder(limits, streams).serve_connection(io, connection));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::lifecycle::tasks;
+use crate::stream::Tunnels;
 
 /// How far a response has got.
 #[derive(Debug, Default)]
@@ -51,6 +52,8 @@ impl Latest {
 #[derive(Clone)]
 pub(super) struct Streams {
     pub(super) latest: Latest,
+    /// Where streams may become tunnels.
+    pub(super) tunnels: Option<Tunnels>,
     pub(super) patience: Duration,
 }
 
@@ -61,7 +64,11 @@ where
     fn execute(&self, future: F) {
         match self.latest.0.take() {
             Some(progress) => drop(tasks::spawn(bounded(future, progress, self.patience))),
-            None => drop(tasks::spawn(future)),
+            // Besides its requests hyper has only what sends a tunnel's bytes.
+            None => match self.tunnels.as_ref().and_then(Tunnels::take) {
+                Some(halves) => drop(tasks::spawn(halves.send(future))),
+                None => drop(tasks::spawn(future)),
+            },
         }
     }
 }

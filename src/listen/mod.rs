@@ -36,6 +36,8 @@ const NOT_SENT_LOW: u32 = 64 * 1024;
 pub struct Listener {
     /// What is spoken.
     pub protocol: ListenerProtocol,
+    /// Whether HTTP/2 clients may open WebSockets (RFC 8441).
+    pub websocket_over_h2: bool,
     /// Whether trusted proxies begin each connection with a PROXY header.
     pub proxy_protocol: bool,
     /// The port that clients are sent to by a redirect.

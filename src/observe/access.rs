@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use crate::net::{ClientAddr, ServerAddr};
@@ -135,6 +135,7 @@ impl fmt::Display for RequestId {
 pub struct RequestRecord {
     id: RequestId,
     client: ClientAddr,
+    version: Version,
     /// Method and target, if they could be read. The query is never logged: tokens travel there.
     asked: Option<(Method, Uri)>,
     host: String,
@@ -156,11 +157,13 @@ impl RequestRecord {
     pub fn begin(
         id: &RequestId,
         client: ClientAddr,
+        version: Version,
         asked: impl FnOnce() -> Option<(Method, Uri)>,
     ) -> Option<Self> {
         tracing::enabled!(target: TARGET, tracing::Level::INFO).then(|| Self {
             id: id.clone(),
             client,
+            version,
             asked: asked(),
             host: String::new(),
             route: None,
@@ -229,14 +232,14 @@ impl Drop for RequestRecord {
         let asked = self.asked.as_ref();
         let method = asked.map_or("", |(method, _target)| method.as_str());
         let path = asked.map_or("", |(_method, target)| target.path());
-        let route = self.route.as_deref();
+        let (route, version) = (self.route.as_deref(), self.version);
         let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
         let server = self.server.as_ref().map(tracing::field::display);
         let (head_us, total_us) = (
             self.head.as_micros() as u64,
             self.begun.elapsed().as_micros() as u64,
         );
-        tracing::info!(target: TARGET, %id, %client, method, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
+        tracing::info!(target: TARGET, %id, %client, method, ?version, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
     }
 }
 
@@ -257,7 +260,8 @@ pub struct StreamRecord {
 }
 
 impl StreamRecord {
-    /// Writes the `open` record. `backend` is the server's address, or the bridge's channel.
+    /// Writes the `open` record. `backend` is the server's address, or the bridge's channel; `version` is the
+    /// client's.
     #[must_use]
     pub fn open(
         id: RequestId,
@@ -265,8 +269,9 @@ impl StreamRecord {
         route: Arc<str>,
         client: ClientAddr,
         backend: &dyn fmt::Display,
+        version: Version,
     ) -> Self {
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, %backend, "stream open");
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, ?version, %backend, "stream open");
         Self {
             id,
             kind,

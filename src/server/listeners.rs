@@ -18,6 +18,7 @@ pub(super) struct Listeners(HashMap<ListenAddr, Listening>);
 
 struct Listening {
     protocol: ListenerProtocol,
+    websocket_over_h2: bool,
     proxy_protocol: bool,
     bound: Bound,
     /// Ends the accepting, not what was accepted.
@@ -54,6 +55,7 @@ impl Listeners {
             let bound = Bound::bind(&listener.address, workers, inherited)?;
             let listening = Listening {
                 protocol: listener.protocol,
+                websocket_over_h2: listener.websocket_over_h2,
                 proxy_protocol: listener.proxy_protocol,
                 bound,
                 removed: CancellationToken::new(),
@@ -91,6 +93,7 @@ impl Listeners {
             };
             let is_fresh = fresh_addresses.contains(&listener.address);
             let same = listening.protocol == listener.protocol
+                && listening.websocket_over_h2 == listener.websocket_over_h2
                 && listening.proxy_protocol == listener.proxy_protocol;
             if !is_fresh && same && https_port == port_before {
                 continue;
@@ -99,6 +102,7 @@ impl Listeners {
                 listening.removed.cancel();
                 listening.removed = CancellationToken::new();
                 listening.protocol = listener.protocol;
+                listening.websocket_over_h2 = listener.websocket_over_h2;
                 listening.proxy_protocol = listener.proxy_protocol;
             }
             listening.announce(&listener.address, https_port, workers);
@@ -135,9 +139,11 @@ impl Listening {
             }
         };
         let (protocol, proxy_protocol) = (self.protocol, self.proxy_protocol);
+        let websocket_over_h2 = self.websocket_over_h2;
         workers.each(sockets, |socket| Command::Listen {
             socket,
             protocol,
+            websocket_over_h2,
             proxy_protocol,
             https_port,
             removed: self.removed.clone(),

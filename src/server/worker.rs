@@ -35,6 +35,7 @@ pub(super) enum Command {
     Listen {
         socket: std::net::TcpListener,
         protocol: ListenerProtocol,
+        websocket_over_h2: bool,
         /// Whether trusted proxies begin each connection with a PROXY header.
         proxy_protocol: bool,
         https_port: u16,
@@ -173,12 +174,14 @@ async fn work(
             Some(Command::Listen {
                 socket,
                 protocol,
+                websocket_over_h2,
                 proxy_protocol,
                 https_port,
                 removed,
             }) => {
                 let listener = Listener {
                     protocol,
+                    websocket_over_h2,
                     proxy_protocol,
                     https_port,
                     service: service.clone(),

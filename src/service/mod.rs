@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::bridge::endpoint;
 use crate::config::model::{EncodedSlashes, PathChange};
 use crate::forward::{self, BodyFault, ForwardError};
+use crate::guard;
 use crate::http::body::Body;
 use crate::http::framing;
 use crate::http::host::RequestHost;
@@ -72,7 +73,7 @@ impl Service {
     pub async fn serve(
         &self,
         downstream: &Downstream,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<Body> {
         let snapshot = self.current.get();
         let origin = origin(&snapshot, downstream, request.headers());
@@ -80,7 +81,9 @@ impl Service {
         // From here on the client is who asked, not who passed it on.
         let downstream = downstream.told_by(&origin);
         let mut told = Told {
-            record: RequestRecord::begin(&id, downstream.client, || asked_of(&request)),
+            record: RequestRecord::begin(&id, downstream.client, request.version(), || {
+                asked_of(&request)
+            }),
             fields: Rendered::default(),
         };
         let asker = Asker::of(&request);
@@ -90,8 +93,26 @@ impl Service {
             origin: &origin,
             id: &id,
         };
-        let problem = match self.answer(&asked, request, &mut told).await {
+        let upgrade = guard::websocket::extended(&downstream, &mut request);
+        let is_connect = upgrade.as_ref().is_ok_and(Option::is_some);
+        let answer = match &upgrade {
+            Ok(_) => self.answer(&asked, request, &mut told).await,
+            Err(problem) => Err(problem.clone()),
+        };
+        let problem = match answer {
+            // It would say that there is a tunnel (RFC 9110 §9.3.6).
+            Ok(Answer::Response(response)) if is_connect && response.status().is_success() => {
+                Problem::BadRequest("this path does not serve WebSocket")
+            }
             Ok(Answer::Response(response)) => return finish(response, told.record),
+            Ok(Answer::Tunnel(response, stream)) => match (&downstream.tunnels, upgrade) {
+                (Some(tunnels), Ok(Some(upgrade))) => {
+                    tunnels.begin(upgrade, stream, downstream.guard.clone());
+                    told.record.into_iter().for_each(RequestRecord::superseded);
+                    return response;
+                }
+                _ => Problem::Internal,
+            },
             Ok(Answer::HandOver(stream)) => match &downstream.slot {
                 Some(slot) => {
                     told.record.into_iter().for_each(RequestRecord::superseded);
@@ -125,6 +146,9 @@ impl Service {
             id: asked.id,
         };
         told.fields = Rendered::of(&route.response_fields, &values);
+        if matches!(route.action, Action::Bridge(_)) || guard::websocket::is_asked_for(&request) {
+            guard::origin::check(route.origins.as_ref(), request.headers())?;
+        }
         match &route.action {
             Action::Forward {
                 upstream,

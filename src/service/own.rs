@@ -59,7 +59,8 @@ impl Service {
         problem: &Problem,
     ) -> Response<Bytes> {
         let id = RequestId::random();
-        let mut record = RequestRecord::begin(&id, client, || outline.asked.clone());
+        let mut record =
+            RequestRecord::begin(&id, client, Version::HTTP_11, || outline.asked.clone());
         if let (Some(record), Some(host)) = (&mut record, &outline.host) {
             record.addressed(host.name());
         }
@@ -87,7 +88,7 @@ impl Service {
         let id = request_id(&origin, request.headers());
         let client = downstream.told_by(&origin).client;
         let told = Told {
-            record: RequestRecord::begin(&id, client, || asked_of(request)),
+            record: RequestRecord::begin(&id, client, request.version(), || asked_of(request)),
             fields: Rendered::default(),
         };
         (id, told)

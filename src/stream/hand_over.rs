@@ -4,7 +4,7 @@
 //! to be a long stream (a tunnel, an event stream, a subscription), its action does not answer through hyper: it
 //! returns [`Answer::HandOver`], the service lays that into the connection's [`Slot`] and stays pending, and the
 //! connection's owner takes the socket out of hyper and lets the hand-over run on it, head and all. HTTP/2 streams
-//! have no slot: they stay with hyper and are answered by a body.
+//! have no slot: they stay with hyper and are answered by a body, or, where they become tunnels, by [`Answer::Tunnel`].
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -16,6 +16,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{Response, Version};
 
+use super::http2_tunnel::Tunnels;
 use crate::http::body::Body;
 use crate::http::origin::Origin;
 use crate::lifecycle::drain;
@@ -33,6 +34,8 @@ pub struct Downstream {
     pub scheme: &'static str,
     /// Where a long stream's hand-over is laid; `None` where streams stay with hyper (HTTP/2).
     pub slot: Option<Slot>,
+    /// Where a tunnel within HTTP/2 begins; `None` where there are none.
+    pub tunnels: Option<Tunnels>,
     /// Held by all that outlives the request.
     pub guard: drain::Guard,
 }
@@ -58,6 +61,8 @@ pub enum Answer {
     Response(Response<Body>),
     /// A long stream that wants the socket. Only given where [`Downstream::slot`] is there.
     HandOver(HandOver),
+    /// The answer to an extended CONNECT, with what then runs on its stream. Only given where [`Downstream::tunnels`] is there.
+    Tunnel(Response<Body>, HandOver),
 }
 
 /// A client's socket, taken out of hyper. Nothing of an earlier response is unwritten, and nothing of this one written.

@@ -2,11 +2,13 @@
 
 pub mod event_stream;
 mod hand_over;
+mod http2_tunnel;
 mod lifetime;
 mod pump;
 pub mod tunnel;
 
 pub use hand_over::{Answer, Downstream, HandOver, Slot, Taken, takes_chunks};
+pub use http2_tunnel::Tunnels;
 pub use lifetime::{Expired, Lifetime};
 
 use std::time::Duration;

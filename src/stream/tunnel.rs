@@ -76,6 +76,9 @@ struct Tunnel {
 
 impl Tunnel {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.client.poll_reset(cx).is_ready() {
+            return Poll::Ready(End::Client);
+        }
         let before = self.up.moved() + self.down.moved();
         let up = self.up.poll(cx, &mut self.client, &mut self.backend);
         let down = self.down.poll(cx, &mut self.backend, &mut self.client);

@@ -3,8 +3,10 @@
 pub mod accept;
 pub mod certificates;
 pub mod client;
+mod http2_stream;
 mod stream;
 
+pub use http2_stream::{Halves, Http2Stream};
 pub use stream::{ClientStream, ServerStream, TlsStream};
 
 /// Makes aws-lc-rs the process's only provider of cryptography. To be called before anything speaks TLS.

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::http2_stream::Http2Stream;
+
 /// A connection after its TLS handshake. Boxed: it is moved from owner to owner, and is large.
 pub struct TlsStream(Box<tokio_rustls::server::TlsStream<TcpStream>>);
 
@@ -31,15 +33,26 @@ pub enum ClientStream {
     Clear(TcpStream),
     /// A TLS listener's.
     Tls(TlsStream),
+    /// One stream of an HTTP/2 connection. Dropped before its end was asked for, it is reset.
+    Http2(Http2Stream),
 }
 
 impl ClientStream {
-    /// The TCP connection below.
+    /// The TCP connection below, where it is the stream's own.
     #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Clear(tcp) => tcp,
-            Self::Tls(tls) => tls.tcp(),
+            Self::Clear(tcp) => Some(tcp),
+            Self::Tls(tls) => Some(tls.tcp()),
+            Self::Http2(_) => None,
+        }
+    }
+
+    /// Ready when the client is known to be gone although nothing is read from it: only HTTP/2 tells.
+    pub fn poll_reset(&mut self, cx: &Context<'_>) -> Poll<()> {
+        match self {
+            Self::Clear(_) | Self::Tls(_) => Poll::Pending,
+            Self::Http2(stream) => stream.poll_reset(cx),
         }
     }
 }
@@ -140,6 +153,7 @@ macro_rules! io {
 io!(ClientStream {
     Clear(stream) => stream,
     Tls(stream) => stream.0.as_mut(),
+    Http2(stream) => stream,
 });
 
 io!(ServerStream {

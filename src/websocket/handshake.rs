@@ -1,6 +1,7 @@
 //! What makes a request, and the answer to it, a WebSocket handshake (RFC 6455 §4).
 //!
-//! Owns the checks on both sides of a tunnel over HTTP/1.1. Invariant: a request that passed has no body, so the
+//! Owns the checks on both sides of a tunnel: that of the client, which comes over HTTP/1.1 or HTTP/2 (RFC 8441), and of the
+//! server's answer, which is always HTTP/1.1. Invariant: a request that passed has no body, so the
 //! bytes behind its head are the tunnel's, whoever reads them; a 101 that passed was made for this very request.
 
 use base64::Engine;
@@ -118,17 +119,37 @@ pub fn check_request(
     if !wants_upgrade(headers) || members(headers, &header::UPGRADE).count() != 1 {
         return Err(HandshakeFault::Upgrade);
     }
-    if single(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(HandshakeFault::Version);
-    }
+    check_version(headers)?;
     let key = single(headers, &header::SEC_WEBSOCKET_KEY).and_then(Key::parse);
     let key = key.ok_or(HandshakeFault::Key)?;
+    check_content(headers)?;
+    Ok(key)
+}
+
+/// Checks an extended CONNECT (RFC 8441 §5), of which method and `:protocol` are known. What HTTP/1.1 says by `Upgrade`,
+/// `Connection` and the key has no meaning here: the key is not even looked at.
+///
+/// # Errors
+/// [`HandshakeFault::Version`] is to be answered with 426, all else with 400.
+pub fn check_extended_connect(headers: &HeaderMap) -> Result<(), HandshakeFault> {
+    check_version(headers)?;
+    check_content(headers)
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), HandshakeFault> {
+    match single(headers, &header::SEC_WEBSOCKET_VERSION) {
+        Some(version) if version == "13" => Ok(()),
+        _ => Err(HandshakeFault::Version),
+    }
+}
+
+fn check_content(headers: &HeaderMap) -> Result<(), HandshakeFault> {
     let length = headers.get(header::CONTENT_LENGTH);
     if headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
     {
         return Err(HandshakeFault::Content);
     }
-    Ok(key)
+    Ok(())
 }
 
 /// The value of `Sec-WebSocket-Accept` for a key in base64 (RFC 6455 §4.2.2).

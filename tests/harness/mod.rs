@@ -42,7 +42,7 @@ pub use event_source::{Event, Heard, Subscriber};
 pub use feed::Feed;
 pub use gate::{Gate, Reloaded, connect};
 pub use h2_backend::H2Backend;
-pub use h2_client::{H2Client, H2Response};
+pub use h2_client::{H2Client, H2Response, H2Tunnel, VERSION_13, extended_connect};
 pub use log::Line;
 pub use program::{Outcome, run_program};
 pub use relay::Relay;

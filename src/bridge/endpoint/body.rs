@@ -118,10 +118,18 @@ impl EventBody {
             client,
             id,
             route,
+            version,
             ..
         } = plan;
         let (config, channel) = (bridge.config().clone(), subscription.channel().clone());
-        let record = StreamRecord::open(id, Kind::Subscription, route, client, channel.name());
+        let record = StreamRecord::open(
+            id,
+            Kind::Subscription,
+            route,
+            client,
+            channel.name(),
+            version,
+        );
         // As in `sse::run`: the seat before the position, and no `.await` between them.
         let shared = Rc::new(RefCell::new(Reader {
             position: Position {

@@ -14,10 +14,11 @@ mod sweep;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use percent_encoding::percent_decode_str;
 
 use crate::http::body::Body;
+use crate::http::extended_connect;
 use crate::http::problem::Problem;
 use crate::net::ClientAddr;
 use crate::observe::access::RequestId;
@@ -54,6 +55,7 @@ struct Plan {
     client: ClientAddr,
     id: RequestId,
     route: Arc<str>,
+    version: Version,
     fields: Rendered,
 }
 
@@ -90,7 +92,8 @@ fn subscribe<B>(
     asked: &Asked<'_>,
 ) -> Result<Answer, Problem> {
     let headers = request.headers();
-    if headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+    let over_http2 = extended_connect::is_one(request.extensions());
+    if over_http2 || headers.contains_key(header::SEC_WEBSOCKET_KEY) {
         return Err(Problem::BadRequest(
             "this path serves event streams, not WebSocket",
         ));
@@ -117,6 +120,7 @@ fn subscribe<B>(
         client: downstream.client,
         id: asked.id.clone(),
         route: asked.route.clone(),
+        version: request.version(),
         fields: asked.fields.clone(),
     };
     if downstream.slot.is_some() {

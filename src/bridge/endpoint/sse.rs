@@ -259,6 +259,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         client,
         id,
         route,
+        version,
         fields,
     } = plan;
     let config = bridge.config();
@@ -266,7 +267,14 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
     tune(&taken.stream);
     let mut head = Vec::with_capacity(512);
     prelude::head(&id, framing, &fields, &mut head);
-    let record = StreamRecord::open(id, Kind::Subscription, route, client, channel.name());
+    let record = StreamRecord::open(
+        id,
+        Kind::Subscription,
+        route,
+        client,
+        channel.name(),
+        version,
+    );
     let subscriber = Subscriber::new(taken.stream, framing, record);
     let shared = Rc::new(RefCell::new(subscriber));
     // First the seat, then the position: what is appended in between is seen by the one or the other. No sweep runs
@@ -302,7 +310,10 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
 
 /// Failing to set these changes only how much the kernel holds.
 fn tune(stream: &ClientStream) {
-    let socket = SockRef::from(stream.tcp());
+    let Some(tcp) = stream.tcp() else {
+        return;
+    };
+    let socket = SockRef::from(tcp);
     let _ = socket.set_tcp_notsent_lowat(UNSENT);
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
 }

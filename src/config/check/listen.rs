@@ -56,6 +56,7 @@ pub(crate) fn check(
         listeners.push(Listener {
             address: address.value.clone(),
             protocol,
+            websocket_over_h2: websocket_over_h2(table, protocol, context),
             proxy_protocol: proxy_protocol(root, table, context),
         });
     }
@@ -79,6 +80,20 @@ fn protocol(table: &Listen, context: &mut Context<'_>) -> ListenerProtocol {
         (false, true) => ListenerProtocol::RedirectToHttps,
         (false, false) => ListenerProtocol::Clear,
     }
+}
+
+fn websocket_over_h2(
+    table: &Listen,
+    protocol: ListenerProtocol,
+    context: &mut Context<'_>,
+) -> bool {
+    let wanted = table.websocket_over_h2.value().copied().unwrap_or(false);
+    let key = table.websocket_over_h2.key();
+    if let Some(key) = key.filter(|_| wanted && protocol != ListenerProtocol::Tls) {
+        let message = "`websocket_over_h2` needs `tls = true`: HTTP/2 is spoken nowhere else";
+        context.diagnostics.error(key, message);
+    }
+    wanted
 }
 
 fn proxy_protocol(root: &Root, table: &Listen, context: &mut Context<'_>) -> bool {

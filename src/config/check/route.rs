@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::config::check::{Context, action, fields, seconds};
 use crate::config::diagnostic::Place;
-use crate::config::model::{Bridge, OnUnhealthy, Route, RouteAction, Timeouts};
+use crate::config::model::{Bridge, OnUnhealthy, PageOrigins, Route, RouteAction, Timeouts};
 use crate::config::schema::Root;
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -60,6 +60,7 @@ fn check_one(
     let response = headers.and_then(|headers| headers.response.value());
     let response_fields = fields::check(response, &rule.path, context);
     let action = action?;
+    let origins = origins(table, &action, context);
     let host = rule
         .host
         .as_ref()
@@ -75,8 +76,30 @@ fn check_one(
         on_unhealthy: table.on_unhealthy.map_or(OnUnhealthy::Keep, |word| word.0),
         request_fields,
         response_fields,
+        origins,
         body_size: None,
     })
+}
+
+/// Who may open WebSockets here; told where nobody ever could, or where it means nothing.
+fn origins(
+    table: &route::Route,
+    action: &RouteAction,
+    context: &mut Context<'_>,
+) -> Option<PageOrigins> {
+    let listed = table.origins.value()?;
+    let place = table.origins.key().unwrap_or(table.place());
+    if matches!(action, RouteAction::Redirect(_) | RouteAction::Respond(_)) {
+        let message = "`origins` is for a route with an `upstream` or a `bridge`: nothing else is a WebSocket";
+        context.diagnostics.error(place, message);
+    }
+    if listed.0.is_empty() {
+        context
+            .diagnostics
+            .error(place, "`origins` is empty: no page could connect")
+            .hint("leave it out for any page");
+    }
+    Some(listed.0.iter().map(|origin| origin.value.clone()).collect())
 }
 
 /// What the route matches; `None` if a part of it is broken.

@@ -33,6 +33,7 @@ pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
 
 pub use crate::http::error_page::ErrorPages;
 pub use crate::http::origin::Kinds;
+pub use crate::http::page_origin::PageOrigins;
 pub use crate::route::plain_path::EncodedSlashes;
 pub use crate::tls::accept::TlsVersion;
 pub use crate::tls::certificates::Certificate;
@@ -87,6 +88,8 @@ pub struct Listener {
     pub address: ListenAddr,
     /// What is spoken there.
     pub protocol: ListenerProtocol,
+    /// Whether HTTP/2 clients may open WebSockets by extended CONNECT (RFC 8441). Default false.
+    pub websocket_over_h2: bool,
     /// Whether each connection of a trusted proxy begins with a PROXY header. Default false.
     pub proxy_protocol: bool,
 }
@@ -202,6 +205,8 @@ pub struct Route {
     pub request_fields: FieldRules,
     /// `headers.response`: what changes in all responses on this route, streamgate's own errors too.
     pub response_fields: FieldRules,
+    /// From which pages browsers may open WebSockets or use the bridge. `None`: any.
+    pub origins: Option<PageOrigins>,
     /// Bytes of a request's body; 413 beyond. `limits.body_size`, else that of `[limits]`; `None`: no limit.
     pub body_size: Option<u64>,
 }

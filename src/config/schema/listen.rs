@@ -14,6 +14,9 @@ table! {
         address: ListenAddr,
         /// Whether TLS is spoken; HTTP/2 or HTTP/1.1 is then chosen by ALPN. Default `false`: clear HTTP/1.1.
         tls: bool,
+        /// Whether browsers may open WebSockets within their HTTP/2 connection (RFC 8441). Only with `tls`. Default `false`: they
+        /// open an HTTP/1.1 connection for each, which always works.
+        websocket_over_h2: bool,
         /// Answers every request with a redirect to the same URL on `https`. Not with `tls`. Default `false`.
         redirect_to_https: bool,
         /// Whether each connection from one of `trust.proxies` begins with a PROXY header (version 1 or 2), which names the

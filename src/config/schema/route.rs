@@ -10,6 +10,7 @@ use crate::config::schema::scalar::{OneOf, Refusal, Scalar, Text};
 use crate::config::schema::table::table;
 use crate::config::spelling;
 use crate::config::units::{DAY, SizeLimit, TIB, TimeLimit};
+use crate::http::page_origin::OriginPattern;
 use crate::route::{HostPattern, PathPattern};
 
 table! {
@@ -39,6 +40,9 @@ table! {
         preserve_host: bool,
         /// What changes in the fields of requests and responses.
         headers: RouteHeaders,
+        /// The pages whose browsers may open WebSockets here, or use the bridge: `["https://app.example.org", "https://*.example.net"]`.
+        /// Others get 403; who sends no `Origin` is no browser, and passes. Absent: any page.
+        origins: List<OriginPattern>,
         /// Bounds for requests on this route.
         limits: RouteLimits,
         /// Time limits of what goes to an upstream.
@@ -70,6 +74,14 @@ table! {
         stream_idle: TimeLimit<10, { 365 * DAY }>,
         /// A long stream's whole life, shortened by up to a tenth at random. Default `"0"`: no limit.
         stream_max: TimeLimit<10, { 365 * DAY }>,
+    }
+}
+
+impl Scalar for OriginPattern {
+    const EXPECTED: &'static str = "an origin such as \"https://app.example.org\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text).map_err(|error| Refusal::malformed(error.to_string()))
     }
 }
 

@@ -92,6 +92,7 @@ impl Gate {
             local: ([127, 0, 0, 1], 80).into(),
             scheme: "http",
             slot,
+            tunnels: None,
             guard: self.trigger.guard(),
         }
     }
@@ -114,7 +115,7 @@ impl Gate {
     async fn response(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Problem> {
         match self.ask(request, None).await? {
             Answer::Response(response) => Ok(response),
-            Answer::HandOver(_) => panic!("no slot was given"),
+            Answer::HandOver(_) | Answer::Tunnel(..) => panic!("no slot was given"),
         }
     }
 

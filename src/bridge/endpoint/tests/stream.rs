@@ -251,6 +251,7 @@ fn a_subscribers_own_state_stays_small() {
             framing: Framing::Chunked,
             client: ClientAddr(([127, 0, 0, 1], 1).into()),
             id: RequestId::random(),
+            version: http::Version::HTTP_2,
             route: "/live".into(),
             fields: crate::respond::fields::Rendered::default(),
         };

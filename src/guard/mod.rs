@@ -1,0 +1,4 @@
+//! What a request has to pass between its route and that route's action.
+
+pub mod origin;
+pub mod websocket;

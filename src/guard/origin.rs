@@ -1,0 +1,75 @@
+//! From which pages a browser may open a WebSocket, or use a bridge.
+//!
+//! A browser lets any page open a WebSocket to any server, and sends the server's cookies with it: the server has to look at
+//! `Origin` (RFC 6455 §10.2). Who sends none is no browser, and could write what it likes there.
+
+use http::HeaderMap;
+use http::header;
+
+use crate::http::page_origin::{PageOrigin, PageOrigins};
+use crate::http::problem::Problem;
+
+/// Refuses a request from a page that is not in `allowed`. `None` allows all.
+///
+/// # Errors
+/// 403.
+pub fn check(allowed: Option<&PageOrigins>, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(allowed) = allowed else {
+        return Ok(());
+    };
+    let mut lines = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = lines.next() else {
+        return Ok(());
+    };
+    let one = origin.to_str().ok().filter(|_one| lines.next().is_none());
+    // `null`, which sandboxed pages and files send, is the origin of nobody.
+    let origin = one.and_then(|text| PageOrigin::parse(text).ok());
+    if origin.is_some_and(|origin| allowed.allow(&origin)) {
+        return Ok(());
+    }
+    Err(Problem::Forbidden(
+        "Pages of this origin may not connect here.",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::page_origin::OriginPattern;
+
+    fn checked(origins: &[&str]) -> bool {
+        let pattern = |text: &&str| OriginPattern::parse(text).unwrap();
+        let allowed = ["https://app.example.org", "https://*.example.net"];
+        let allowed: PageOrigins = allowed.iter().map(pattern).collect();
+        let mut headers = HeaderMap::new();
+        for origin in origins {
+            headers.append(header::ORIGIN, origin.parse().unwrap());
+        }
+        check(Some(&allowed), &headers).is_ok()
+    }
+
+    #[test]
+    fn pages_that_are_listed_pass_and_no_others() {
+        for (origins, passes) in [
+            (&["https://app.example.org"][..], true),
+            (&["https://x.example.net"], true),
+            (&[], true),
+            (&["https://example.net"], false),
+            (&["http://app.example.org"], false),
+            (&["https://app.example.org.evil.test"], false),
+            (&["null"], false),
+            (&[""], false),
+            (&["https://app.example.org, https://evil.test"], false),
+            (&["https://app.example.org", "https://evil.test"], false),
+        ] {
+            assert_eq!(checked(origins), passes, "{origins:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_list_all_pass() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::ORIGIN, "https://evil.test".parse().unwrap());
+        assert_eq!(check(None, &headers), Ok(()));
+    }
+}
