@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
@@ -15,6 +16,7 @@ use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
+use crate::limits::StreamsFull;
 use crate::observe::access::{End, RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
@@ -152,6 +154,9 @@ impl Service {
                     origin: asked.origin,
                     route: &route.name,
                     timeouts: &route.timeouts,
+                    websocket: &route.websocket,
+                    streams: &route.streams,
+                    stream_limits: route.stream_limits,
                     after_fall: route.after_fall,
                     path,
                     rewritten,
@@ -306,6 +311,7 @@ fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
 fn problem(error: &ForwardError) -> Problem {
     Problem::Gateway(match error {
         ForwardError::Unavailable(unavailable) => return busy(*unavailable),
+        ForwardError::Streams(full) => return crowded(*full),
         ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
         ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
         ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
@@ -351,6 +357,21 @@ fn problem(error: &ForwardError) -> Problem {
             GatewayFault::UpgradeFailed
         }
     })
+}
+
+/// When a client that found no place may ask again: streams are long, and nobody knows.
+const STREAM_RETRY: Duration = Duration::from_secs(5);
+
+fn crowded(full: StreamsFull) -> Problem {
+    match full {
+        StreamsFull::Route => Problem::Unavailable {
+            retry_after: STREAM_RETRY,
+            reason: "There are too many streams here.",
+        },
+        StreamsFull::Client => Problem::TooManyRequests {
+            retry_after: STREAM_RETRY,
+        },
+    }
 }
 
 fn busy(unavailable: Unavailable) -> Problem {

@@ -8,10 +8,12 @@ use super::request_body::RequestBody;
 use super::response::complete;
 use super::{Asked, ForwardError, head_bytes};
 use crate::http::hop_by_hop;
+use crate::limits::StreamPermit;
 use crate::observe::access::{Kind, StreamRecord};
 use crate::stream::{HandOver, Lifetime, tunnel};
 use crate::upstream::http1::ResponseHead;
 use crate::upstream::{Lease, Reply};
+use crate::websocket::boundary::Extensions;
 use crate::websocket::handshake;
 
 /// Checks the server's 101 and makes a tunnel of both sockets.
@@ -23,7 +25,7 @@ pub(super) fn accept(
     outbound: &Outbound,
     mut head: ResponseHead,
     reply: Reply<RequestBody<Incoming>>,
-    asked: &Asked<'_>,
+    (asked, permit): (&Asked<'_>, StreamPermit),
 ) -> Result<HandOver, ForwardError> {
     let unasked = || ForwardError::UnaskedUpgrade {
         server: lease.addr().clone(),
@@ -36,6 +38,11 @@ pub(super) fn accept(
     };
     handshake::check_response(head.status, &head.headers, key).map_err(wrong)?;
     handshake::check_choice(&outbound.headers, &head.headers).map_err(wrong)?;
+    let extensions = if head.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        Extensions::Negotiated
+    } else {
+        Extensions::None
+    };
     hop_by_hop::strip(&mut head.headers);
     head.headers
         .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -46,7 +53,11 @@ pub(super) fn accept(
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
     let opening = tunnel::Opening {
         backend: socket.stream,
-        greeting: head_bytes(head.status, &head.headers, &socket.early),
+        greeting: head_bytes(head.status, &head.headers, b""),
+        early: socket.early,
+        rules: asked.websocket.clone(),
+        extensions,
+        permit,
         life: Lifetime::new(timeouts.stream_idle, timeouts.stream_max),
         record: StreamRecord::open(
             asked.id.clone(),
