@@ -44,6 +44,7 @@ mod routing;
 mod tls;
 mod trust;
 mod tunnel;
+mod tunnel_ends;
 mod tunnel_faults;
 mod uploads;
 mod upstream_balance;

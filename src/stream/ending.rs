@@ -99,14 +99,6 @@ impl Ending {
         }
     }
 
-    /// Ends it now: it has lived for too long.
-    pub(super) fn hurry(&mut self, now: Instant) {
-        if self.stage != Stage::Leaving {
-            self.due = now;
-            self.stage = Stage::Waiting;
-        }
-    }
-
     /// Goes on as far as it can.
     pub(super) fn settle(
         &mut self,

@@ -2,8 +2,11 @@
 //!
 //! Each direction ends by itself (half-close, in either order), as long as its peer has said its Close, or does not
 //! speak in frames at all. Everything else ends with a Close of ours to whoever is still there, between two frames, and
-//! not with a torn connection: see [`Ending`](super::ending). Invariant: a tunnel that is ending is done within
+//! not with a torn connection: see [`Ending`](crate::stream::ending). Invariant: a tunnel that is ending is done within
 //! seconds, whatever its peers do.
+
+#[cfg(test)]
+mod tests;
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -13,16 +16,16 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::direction::{Direction, Happened};
-use super::ending::{Ending, Left, Settled, Words};
-use super::follow::Follower;
-use super::heartbeat::{Beat, Heartbeat, Reach};
-use super::lifetime::{Alarm, Expired, Lifetime};
-use super::{AfterFall, Taken, cut_short};
 use crate::config::model::WebSocket;
 use crate::lifecycle::drain;
 use crate::limits::StreamPermit;
 use crate::observe::access::{End, StreamRecord};
+use crate::stream::direction::{Direction, Happened};
+use crate::stream::ending::{Ending, Left, Settled, Words};
+use crate::stream::follow::Follower;
+use crate::stream::heartbeat::{Beat, Heartbeat, Reach};
+use crate::stream::lifetime::{Alarm, Expired, Lifetime};
+use crate::stream::{AfterFall, Taken, cut_short};
 use crate::tls::ServerStream;
 use crate::upstream::Lease;
 use crate::websocket::boundary::{Extensions, Sender};
@@ -70,11 +73,6 @@ pub async fn run(taken: Taken, opening: Opening) {
     taken.stream.give_up_after(limit);
     opening.backend.give_up_after(limit);
     let follow = |sender| Follower::new(sender, opening.extensions, &rules);
-    let now = Instant::now();
-    let heart = rules.heartbeat.map(|every| {
-        let peer = || Heartbeat::new(every, rules.pong, now);
-        Box::new([peer(), peer()])
-    });
     let mut tunnel = Tunnel {
         client: taken.stream,
         backend: opening.backend,
@@ -92,7 +90,7 @@ pub async fn run(taken: Taken, opening: Opening) {
         ),
         life: opening.life,
         alarm: Alarm::default(),
-        heart,
+        heart: hearts(&rules, Instant::now()),
         first: None,
         said: None,
         ending: None,
@@ -116,6 +114,14 @@ pub async fn run(taken: Taken, opening: Opening) {
     record.messages_out = Some(tunnel.down.follower().messages());
     record.close_code = tunnel.close_code();
     record.close(end, tunnel.life.silence());
+}
+
+/// The client's and the backend's heartbeat.
+fn hearts(rules: &WebSocket, now: Instant) -> Option<Box<[Heartbeat; 2]>> {
+    let peer = |every| Heartbeat::new(every, rules.pong, now);
+    rules
+        .heartbeat
+        .map(|every| Box::new([peer(every), peer(every)]))
 }
 
 /// How long a frame that is half sent may take to its end: in a drain, three quarters of the time that it leaves.
@@ -215,7 +221,10 @@ where
         let heard = [self.up.take_heard(), self.down.take_heard()];
         if heard.iter().any(|heard| heard.activity) {
             self.life.touch();
-            if let Some(ending) = &mut self.ending {
+            // The route's limit for a stream's life holds to the end.
+            if let Some(ending) = &mut self.ending
+                && self.life.expired(now).is_none()
+            {
                 ending.activity(now);
             }
         }
@@ -318,14 +327,11 @@ where
 
     /// Something is due: silence, age, a ping, a pong that did not come.
     fn tick(&mut self, now: Instant) {
-        let expired = self.life.expired(now);
-        if let Some(ending) = &mut self.ending {
-            if expired.is_some() {
-                ending.hurry(now);
-            }
+        if self.ending.is_some() {
+            // What is due then is settled at the next look.
             return;
         }
-        if let Some(expired) = expired {
+        if let Some(expired) = self.life.expired(now) {
             let end = match expired {
                 Expired::Idle => End::Idle,
                 Expired::Age => End::Age,
@@ -379,11 +385,10 @@ where
     }
 
     fn due(&self) -> Option<Instant> {
-        let life = self.life.due();
         if let Some(ending) = &self.ending {
-            return life.into_iter().chain([ending.due()]).min();
+            return Some(ending.due());
         }
         let hearts = self.heart.iter().flat_map(|heart| heart.iter());
-        hearts.map(Heartbeat::due).chain(life).min()
+        hearts.map(Heartbeat::due).chain(self.life.due()).min()
     }
 }
