@@ -173,7 +173,7 @@ mod tests {
         let mut peer = Heartbeat::new(EVERY, PONG, begun);
         assert_eq!(peer.beat(peer.due(), heard(0)), Beat::Ping);
         let mut waited = 0;
-        let mut sent = 0;
+        let mut sent = 1 << 20;
         while peer.beat(peer.due(), heard(sent)) != Beat::Dead {
             sent += 1 << 20;
             waited += 1;
