@@ -311,7 +311,7 @@ fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
 fn problem(error: &ForwardError) -> Problem {
     Problem::Gateway(match error {
         ForwardError::Unavailable(unavailable) => return busy(*unavailable),
-        ForwardError::Streams(full) => return crowded(*full),
+        ForwardError::Streams(full) => return crowded(*full, Duration::from_secs(5)),
         ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
         ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
         ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
@@ -359,18 +359,15 @@ fn problem(error: &ForwardError) -> Problem {
     })
 }
 
-/// When a client that found no place may ask again: streams are long, and nobody knows.
-const STREAM_RETRY: Duration = Duration::from_secs(5);
-
-fn crowded(full: StreamsFull) -> Problem {
+/// Streams are long, and nobody knows when a place will be free: `retry_after` is a guess.
+fn crowded(full: StreamsFull, retry_after: Duration) -> Problem {
+    let reason = "There are too many streams here.";
     match full {
         StreamsFull::Route => Problem::Unavailable {
-            retry_after: STREAM_RETRY,
-            reason: "There are too many streams here.",
+            retry_after,
+            reason,
         },
-        StreamsFull::Client => Problem::TooManyRequests {
-            retry_after: STREAM_RETRY,
-        },
+        StreamsFull::Client => Problem::TooManyRequests { retry_after },
     }
 }
 

@@ -213,6 +213,12 @@ async fn pings_are_no_activity() {
     drop(backend);
 }
 
+#[test]
+fn a_tunnel_that_waits_is_small() {
+    let size = size_of::<Tunnel<crate::tls::ClientStream, ServerStream>>();
+    assert!(size <= 640, "{size} bytes");
+}
+
 /// What a peer does.
 #[derive(Debug, Clone)]
 enum Act {
