@@ -14,8 +14,9 @@ use arc_swap::{ArcSwap, Cache};
 use crate::bridge::Bridge;
 use crate::config::model::{
     Config, FieldRules, Fixed, OnUnhealthy, PageOrigins, PathChange, Redirect, RouteAction,
-    Timeouts,
+    StreamLimits, Timeouts, WebSocket,
 };
+use crate::limits::Streams;
 use crate::route::{PathPattern, Router, Rule};
 use crate::stream::AfterFall;
 use crate::tls::accept::{Acceptor, Tickets};
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub acceptor: Option<Acceptor>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
+    /// The long streams of each route, by its name.
+    streams: BTreeMap<Arc<str>, Streams>,
 }
 
 /// A route with its action at hand.
@@ -42,6 +45,12 @@ pub struct Route {
     pub path: PathPattern,
     /// Its timeouts.
     pub timeouts: Timeouts,
+    /// What holds for its WebSockets.
+    pub websocket: WebSocket,
+    /// Its long streams.
+    pub streams: Streams,
+    /// How many of them it may have.
+    pub stream_limits: StreamLimits,
     /// What becomes of live streams whose server fails its health check.
     pub after_fall: AfterFall,
     /// What changes in requests to its upstream.
@@ -116,7 +125,15 @@ impl Snapshot {
             )
         });
         let bridges: BTreeMap<_, _> = bridges.collect();
-        let router = router(&config, &upstreams, &bridges)?;
+        let streams: BTreeMap<_, _> = config
+            .routes
+            .iter()
+            .map(|route| {
+                let kept = previous.and_then(|previous| previous.streams.get(&route.name));
+                (route.name.clone(), kept.cloned().unwrap_or_default())
+            })
+            .collect();
+        let router = router(&config, &upstreams, &bridges, &streams)?;
         let acceptor = acceptor(&config, tickets)?;
         Ok(Self {
             config,
@@ -124,6 +141,7 @@ impl Snapshot {
             acceptor,
             upstreams,
             bridges,
+            streams,
         })
     }
 }
@@ -139,6 +157,7 @@ fn router(
     config: &Config,
     upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: &BTreeMap<Arc<str>, Arc<Bridge>>,
+    streams: &BTreeMap<Arc<str>, Streams>,
 ) -> Result<Router<Route>, BuildError> {
     let mut entries = Vec::with_capacity(config.routes.len());
     for route in &config.routes {
@@ -172,6 +191,9 @@ fn router(
                 name: route.name.clone(),
                 path: route.path.clone(),
                 timeouts: route.timeouts.clone(),
+                websocket: route.websocket.clone(),
+                streams: streams.get(&route.name).ok_or(BuildError::Routes)?.clone(),
+                stream_limits: route.streams,
                 after_fall: match route.on_unhealthy {
                     OnUnhealthy::Keep => AfterFall::Keep,
                     OnUnhealthy::Drain => AfterFall::Drain(config.server.drain_timeout),

@@ -46,6 +46,7 @@ mod routing;
 mod tls;
 mod trust;
 mod tunnel;
+mod tunnel_ends;
 mod tunnel_faults;
 mod tunnel_h2;
 mod uploads;

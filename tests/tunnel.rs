@@ -8,7 +8,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::harness::{
     Backend, Exchange, Gate, TlsWire, WebSocketClient, answers_101_fast, echo_websocket,
-    half_closes, silence, within,
+    half_closes, silence, within, within_time,
 };
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -222,7 +222,14 @@ async fn a_vanished_client_ends_the_backend() {
     let (client, mut exchange) = open_tunnel(&gate, &mut backend).await;
     // Neither close_notify nor a Close: the socket is gone.
     crate::harness::reset(client.into_parts().0.into_inner().0);
-    exchange.wire.closes_within(Duration::from_secs(2)).await;
+    // Who is still there is told so, and has two seconds to answer.
+    let heard = within_time(
+        Duration::from_secs(5),
+        "the backend's end",
+        exchange.wire.raw_until_close(),
+    )
+    .await;
+    assert_eq!(heard.first(), Some(&0x88), "{heard:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
-//! Durations and sizes as they are written: `"250ms"`, `"10s"`, `"1m30s"`, `"64KiB"`.
+//! Durations, sizes and rates as they are written: `"250ms"`, `"10s"`, `"1m30s"`, `"64KiB"`, `"50/s"`.
 //!
 //! A unit is never guessed: a bare number is refused, but for `"0"`. Sizes have binary units only, so that no one has to
 //! ask whether a `KB` has 1000 bytes. The bounds of a key are part of its type and are checked here.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::schema::scalar::{Refusal, Scalar};
@@ -23,6 +24,10 @@ pub(crate) struct Size<const MIN: u64, const MAX: u64>(pub(crate) u64);
 /// A limit of a size: `"0"` for none, else up to `MAX` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SizeLimit<const MAX: u64>(pub(crate) Option<u64>);
+
+/// A limit of a rate: `"0"` for none, else `"N/s"`, up to `MAX` a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateLimit<const MAX: u32>(pub(crate) Option<NonZeroU32>);
 
 /// Milliseconds in a second, minute, hour and day, for the bounds in the schema.
 pub(crate) const SECOND: u64 = 1_000;
@@ -119,6 +124,28 @@ impl<const MAX: u64> Scalar for SizeLimit<MAX> {
                 "0 (none) to {}",
                 Shown(MAX, SIZES)
             ))),
+        }
+    }
+}
+
+impl<const MAX: u32> Scalar for RateLimit<MAX> {
+    const EXPECTED: &'static str = "a rate such as \"50/s\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let number = match text {
+            "0" => text,
+            _ => text
+                .strip_suffix("/s")
+                .ok_or_else(|| Refusal::malformed("it must be a whole number a second, \"N/s\""))?,
+        };
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refusal::malformed(
+                "it must be a whole number a second, \"N/s\"",
+            ));
+        }
+        match number.parse() {
+            Ok(found) if found <= MAX => Ok(Self(NonZeroU32::new(found))),
+            _ => Err(Refusal::bounds(format!("0 (none) to {MAX}/s"))),
         }
     }
 }
@@ -285,6 +312,21 @@ mod tests {
             Size::<1, GIB>::parse("0"),
             Err(Refusal::bounds("1B to 1GiB"))
         );
+    }
+
+    #[test]
+    fn rates_are_a_second() {
+        type Rate = RateLimit<1000>;
+        assert_eq!(Rate::parse("0"), Ok(RateLimit(None)));
+        assert_eq!(Rate::parse("0/s"), Ok(RateLimit(None)));
+        assert_eq!(Rate::parse("50/s"), Ok(RateLimit(NonZeroU32::new(50))));
+        assert_eq!(
+            Rate::parse("1001/s"),
+            Err(Refusal::bounds("0 (none) to 1000/s"))
+        );
+        for text in ["", "50", "/s", "50/m", "-1/s", "1.5/s", "+5/s", "5 /s"] {
+            assert!(Rate::parse(text).is_err(), "{text}");
+        }
     }
 
     proptest::proptest! {

@@ -18,9 +18,10 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 
-use crate::config::model::{BodyPace, PathChange, Timeouts};
+use crate::config::model::{BodyPace, PathChange, StreamLimits, Timeouts, WebSocket};
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
+use crate::limits::{StreamPermit, Streams, StreamsFull};
 use crate::net::ServerAddr;
 use crate::observe::access::{RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
@@ -30,6 +31,7 @@ use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::upstream::{Channel, Unavailable, Upstream};
 use crate::websocket::handshake::HandshakeFault;
+use request::Outbound;
 pub use request_body::BodyFault;
 use request_body::{BodyLimits, RequestBody, Watch};
 
@@ -66,6 +68,9 @@ pub enum ForwardError {
         #[source]
         source: HandshakeFault,
     },
+    /// The route has as many long streams as it may have.
+    #[error(transparent)]
+    Streams(#[from] StreamsFull),
     /// The server switched protocols, and nobody had asked for it.
     #[error("`{server}` switched protocols unasked")]
     UnaskedUpgrade {
@@ -86,6 +91,12 @@ pub struct Asked<'a> {
     pub route: &'a Arc<str>,
     /// The route's timeouts.
     pub timeouts: &'a Timeouts,
+    /// What holds for the route's WebSockets.
+    pub websocket: &'a WebSocket,
+    /// The route's long streams.
+    pub streams: &'a Streams,
+    /// How many it may have.
+    pub stream_limits: StreamLimits,
     /// What becomes of its stream when the server fails its health check.
     pub after_fall: AfterFall,
     /// Who asked, as far as it is believed.
@@ -124,6 +135,11 @@ pub async fn forward(
     record: &mut Option<RequestRecord>,
 ) -> Result<Answer, ForwardError> {
     let (mut outbound, body) = request::prepare(request, asked)?;
+    // A stream that must not be is refused before its backend hears of it. An event stream only says what it is by its
+    // answer, but those who want one say so.
+    let permit = wants_stream(&outbound)
+        .then(|| asked.stream_permit())
+        .transpose()?;
     let cookie = upstream.take_cookie(&mut outbound.headers);
     let cookie = cookie.as_deref();
     let limits = BodyLimits {
@@ -150,11 +166,27 @@ pub async fn forward(
         record.server(lease.addr());
     }
     if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade::accept(lease, &outbound, head, reply, asked);
+        let permit = permit.map_or_else(|| asked.stream_permit(), Ok)?;
+        return upgrade::accept(lease, &outbound, head, reply, (asked, permit));
     }
     upgrade::check_refusal(&lease, &outbound, &head, asked)?;
     let home = reply_body::Home::new(pools, upstream, lease, &head.headers);
-    Ok(response::answer(head, reply, home, asked, record))
+    response::answer(head, reply, home, (asked, permit), record)
+}
+
+/// Whether the client asks for a long stream: a WebSocket, or nothing but events.
+fn wants_stream(outbound: &Outbound) -> bool {
+    let accept = outbound.headers.get(http::header::ACCEPT);
+    outbound.key.is_some()
+        || accept.is_some_and(|accept| accept.as_bytes().eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+impl Asked<'_> {
+    /// A place for a long stream on the route.
+    fn stream_permit(&self) -> Result<StreamPermit, StreamsFull> {
+        self.streams
+            .acquire(self.stream_limits, self.downstream.client.0.ip())
+    }
 }
 
 fn channel(asked: &Asked<'_>) -> Channel {

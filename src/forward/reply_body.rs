@@ -14,6 +14,7 @@ use super::request_body::RequestBody;
 use crate::config::model::KeepAlive;
 use crate::http::body::BodyError;
 use crate::lifecycle::drain;
+use crate::limits::StreamPermit;
 use crate::net::ServerAddr;
 use crate::observe::access::{End, RequestRecord, StreamRecord};
 use crate::stream::{AfterFall, Expired, Lifetime, cut_short};
@@ -121,10 +122,18 @@ impl ReplyBody {
         body
     }
 
-    /// The same for a long stream, which a drain ends, or its server's fall.
-    pub(super) fn ended_by(mut self, guard: drain::Guard, after_fall: AfterFall) -> Self {
+    /// The same for a long stream, which a drain ends, or its server's fall; `permit` is its place on the route.
+    pub(super) fn ended_by(
+        mut self,
+        guard: drain::Guard,
+        after_fall: AfterFall,
+        permit: StreamPermit,
+    ) -> Self {
         let fell = self.home.lease.fell();
-        let ending = async move { cut_short(&guard, fell, after_fall).await };
+        let ending = async move {
+            let _held = permit;
+            cut_short(&guard, fell, after_fall).await
+        };
         self.ending = Some(Box::pin(ending));
         self
     }

@@ -8,10 +8,11 @@ use hyper::body::Incoming;
 
 use super::reply_body::{Home, Record, ReplyBody};
 use super::request_body::RequestBody;
-use super::{Asked, head_bytes};
+use super::{Asked, ForwardError, head_bytes};
 use crate::http::body::Body;
 use crate::http::hop_by_hop;
 use crate::http::provenance;
+use crate::limits::StreamPermit;
 use crate::observe::access::{Kind, RequestRecord, StreamRecord};
 use crate::stream::event_stream::{self, Recode};
 use crate::stream::{AfterFall, Answer, HandOver, Lifetime, takes_chunks};
@@ -25,9 +26,9 @@ pub(super) fn answer(
     mut head: ResponseHead,
     reply: Reply<RequestBody<Incoming>>,
     home: Home,
-    asked: &Asked<'_>,
+    (asked, permit): (&Asked<'_>, Option<StreamPermit>),
     record: &mut Option<RequestRecord>,
-) -> Answer {
+) -> Result<Answer, ForwardError> {
     let ending = Ending::of(&head);
     if let Some(record) = record {
         record.answered(head.status);
@@ -39,11 +40,10 @@ pub(super) fn answer(
     complete(&mut head, asked);
     if ending == Ending::Body {
         let life = Lifetime::new(asked.timeouts.idle, None);
-        return body(
-            head,
-            ReplyBody::new(reply, life, home, Record::of(record.take())),
-        );
+        let reply = ReplyBody::new(reply, life, home, Record::of(record.take()));
+        return Ok(body(head, reply));
     }
+    let permit = permit.map_or_else(|| asked.stream_permit(), Ok)?;
     record
         .take()
         .into_iter()
@@ -63,8 +63,8 @@ pub(super) fn answer(
     let reply = match (recode.filter(|_recode| can_leave), reply) {
         (Some(recode), reply) => match reply.into_socket() {
             Ok(socket) => {
-                let lease = (home.into_lease(), asked.after_fall);
-                return hand_over(head, (socket, lease), recode, life, record);
+                let held = (home.into_lease(), permit, asked.after_fall);
+                return Ok(hand_over(head, (socket, held), recode, life, record));
             }
             Err(reply) => reply,
         },
@@ -72,7 +72,8 @@ pub(super) fn answer(
     };
     let stream = ReplyBody::new(reply, life, home, Record::Stream(record));
     let guard = asked.downstream.guard.clone();
-    body(head, stream.ended_by(guard, asked.after_fall))
+    let stream = stream.ended_by(guard, asked.after_fall, permit);
+    Ok(body(head, stream))
 }
 
 /// Puts into a response's head what every client is told, and what the route says. For streams and switched protocols too.
@@ -95,7 +96,7 @@ fn body(head: ResponseHead, body: ReplyBody) -> Answer {
 
 fn hand_over(
     mut head: ResponseHead,
-    (socket, (lease, after_fall)): (Socket, (Lease, AfterFall)),
+    (socket, (lease, permit, after_fall)): (Socket, (Lease, StreamPermit, AfterFall)),
     recode: Recode,
     life: Lifetime,
     record: StreamRecord,
@@ -124,6 +125,7 @@ fn hand_over(
         life,
         record,
         lease,
+        permit,
         after_fall,
     };
     Answer::HandOver(HandOver::new(|taken| event_stream::run(taken, opening)))

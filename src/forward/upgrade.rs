@@ -1,5 +1,6 @@
 //! A WebSocket handshake that the server has answered (RFC 6455 §4), for a client of HTTP/1.1 or HTTP/2 (RFC 8441).
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, Version};
 use hyper::body::Incoming;
@@ -10,10 +11,12 @@ use super::response::complete;
 use super::{Asked, ForwardError, head_bytes};
 use crate::http::body::Body;
 use crate::http::hop_by_hop;
+use crate::limits::StreamPermit;
 use crate::observe::access::{Kind, StreamRecord};
 use crate::stream::{Answer, HandOver, Lifetime, tunnel};
 use crate::upstream::http1::ResponseHead;
 use crate::upstream::{Lease, Reply};
+use crate::websocket::boundary::Extensions;
 use crate::websocket::handshake::{self, HandshakeFault};
 
 /// Refuses what an extended CONNECT must not be answered with: any 2xx would say that the tunnel is there (RFC 9110 §9.3.6).
@@ -45,7 +48,7 @@ pub(super) fn accept(
     outbound: &Outbound,
     mut head: ResponseHead,
     reply: Reply<RequestBody<Incoming>>,
-    asked: &Asked<'_>,
+    (asked, permit): (&Asked<'_>, StreamPermit),
 ) -> Result<Answer, ForwardError> {
     let unasked = || ForwardError::UnaskedUpgrade {
         server: lease.addr().clone(),
@@ -58,25 +61,34 @@ pub(super) fn accept(
     };
     handshake::check_response(head.status, &head.headers, key).map_err(wrong)?;
     handshake::check_choice(&outbound.headers, &head.headers).map_err(wrong)?;
+    let extensions = if head.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        Extensions::Negotiated
+    } else {
+        Extensions::None
+    };
     hop_by_hop::strip(&mut head.headers);
     let over_http2 = asked.version == Version::HTTP_2;
     let greeting = if over_http2 {
         // hyper writes the head.
         complete(&mut head, asked);
-        socket.early
+        Bytes::new()
     } else {
         head.headers
             .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers
             .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         complete(&mut head, asked);
-        head_bytes(head.status, &head.headers, &socket.early)
+        head_bytes(head.status, &head.headers, b"")
     };
 
     let (client, timeouts) = (asked.downstream.client, asked.timeouts);
     let opening = tunnel::Opening {
         backend: socket.stream,
         greeting,
+        early: socket.early,
+        rules: asked.websocket.clone(),
+        extensions,
+        permit,
         life: Lifetime::new(timeouts.stream_idle, timeouts.stream_max),
         record: StreamRecord::open(
             asked.id.clone(),

@@ -51,6 +51,14 @@ pub enum End {
     Idle,
     /// It lived for `stream_max` or `max_age`.
     Age,
+    /// The client answered no ping.
+    ClientDead,
+    /// The backend answered no ping.
+    BackendDead,
+    /// The client sent what the route does not allow.
+    Limit,
+    /// One side broke the protocol, on a route that is strict.
+    Protocol,
     /// The client did not keep up.
     Slow,
     /// The process stops.
@@ -70,6 +78,10 @@ impl End {
             Self::BackendUnhealthy => "backend_unhealthy",
             Self::Idle => "idle",
             Self::Age => "age",
+            Self::ClientDead => "client_dead",
+            Self::BackendDead => "backend_dead",
+            Self::Limit => "limit",
+            Self::Protocol => "protocol",
             Self::Slow => "slow",
             Self::Drain => "drain",
             Self::Cut => "cut",
@@ -257,6 +269,12 @@ pub struct StreamRecord {
     pub bytes_in: u64,
     /// Bytes to the client, after the head.
     pub bytes_out: u64,
+    /// Messages from the client, where they are counted.
+    pub messages_in: Option<u64>,
+    /// Messages to the client, where they are counted.
+    pub messages_out: Option<u64>,
+    /// The code of a WebSocket's first Close; 1005 for one without.
+    pub close_code: Option<u16>,
 }
 
 impl StreamRecord {
@@ -282,7 +300,15 @@ impl StreamRecord {
             silence: Duration::ZERO,
             bytes_in: 0,
             bytes_out: 0,
+            messages_in: None,
+            messages_out: None,
+            close_code: None,
         }
+    }
+
+    /// Says why the stream is about to end, should it be cut before it has.
+    pub fn ending(&mut self, end: End) {
+        self.end = end;
     }
 
     /// Says why the stream ended and how long it had been silent then; the `close` record follows.
@@ -301,10 +327,13 @@ impl Drop for StreamRecord {
             client,
             bytes_in,
             bytes_out,
+            messages_in,
+            messages_out,
+            close_code,
             ..
         } = self;
         let (reason, idle_ms) = (self.end.label(), self.silence.as_millis() as u64);
         let life_ms = self.opened.elapsed().as_millis() as u64;
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, reason, life_ms, idle_ms, bytes_in, bytes_out, "stream close");
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
     }
 }

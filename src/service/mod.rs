@@ -4,6 +4,7 @@ mod own;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
@@ -18,6 +19,7 @@ use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
+use crate::limits::StreamsFull;
 use crate::observe::access::{RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
@@ -166,6 +168,9 @@ impl Service {
                     origin: asked.origin,
                     route: &route.name,
                     timeouts: &route.timeouts,
+                    websocket: &route.websocket,
+                    streams: &route.streams,
+                    stream_limits: route.stream_limits,
                     after_fall: route.after_fall,
                     path,
                     rewritten,
@@ -302,6 +307,7 @@ fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
 fn problem(error: &ForwardError) -> Problem {
     Problem::Gateway(match error {
         ForwardError::Unavailable(unavailable) => return busy(*unavailable),
+        ForwardError::Streams(full) => return crowded(*full, Duration::from_secs(5)),
         ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
         ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
         ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
@@ -352,6 +358,18 @@ fn problem(error: &ForwardError) -> Problem {
             GatewayFault::UpgradeFailed
         }
     })
+}
+
+/// Streams are long, and nobody knows when a place will be free: `retry_after` is a guess.
+fn crowded(full: StreamsFull, retry_after: Duration) -> Problem {
+    let reason = "There are too many streams here.";
+    match full {
+        StreamsFull::Route => Problem::Unavailable {
+            retry_after,
+            reason,
+        },
+        StreamsFull::Client => Problem::TooManyRequests { retry_after },
+    }
 }
 
 fn busy(unavailable: Unavailable) -> Problem {

@@ -17,6 +17,7 @@ use super::pump::Outflow;
 use super::{AfterFall, Taken, cut_short};
 use crate::http::chunked::{self, Piece};
 use crate::lifecycle::scratch;
+use crate::limits::StreamPermit;
 use crate::observe::access::{End, StreamRecord};
 use crate::tls::{ClientStream, ServerStream};
 use crate::upstream::Lease;
@@ -41,6 +42,8 @@ pub struct Opening {
     pub record: StreamRecord,
     /// Its place at the backend, held to its end.
     pub lease: Lease,
+    /// Its place on the route, held to its end.
+    pub permit: StreamPermit,
     /// What becomes of it when the backend fails its health check.
     pub after_fall: AfterFall,
 }
@@ -87,6 +90,7 @@ pub async fn run(taken: Taken, opening: Opening) {
         life,
         mut record,
         lease,
+        permit: _held,
         after_fall,
     } = opening;
     let outflow = Outflow::new(head);

@@ -1,7 +1,7 @@
 //! How long a stream may live: in silence, and at all.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -15,12 +15,38 @@ pub enum Expired {
     Age,
 }
 
-/// The two clocks of a long stream. Activity costs one store: the timer is armed again only when it fires too early.
+/// One timer for whatever is due next. What is put off costs nothing: it is armed again only when it fires too early.
+#[derive(Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready at `due`, which may be another moment at each call. `None`: never.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
+        let Some(due) = due else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .0
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+}
+
+/// The two clocks of a long stream. Activity costs one store.
 pub struct Lifetime {
     idle: Option<Duration>,
     end: Option<Instant>,
     active: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Lifetime {
@@ -34,7 +60,7 @@ impl Lifetime {
             idle,
             end,
             active: now,
-            timer: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -49,26 +75,32 @@ impl Lifetime {
         self.active.elapsed()
     }
 
+    /// When the time will be over if nothing moves; `None`: never.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        let idle = self.idle.map(|idle| self.active + idle);
+        idle.into_iter().chain(self.end).min()
+    }
+
+    /// Whether the time is over.
+    #[must_use]
+    pub fn expired(&self, now: Instant) -> Option<Expired> {
+        let due = self.due().filter(|due| now >= *due)?;
+        Some(if self.end == Some(due) {
+            Expired::Age
+        } else {
+            Expired::Idle
+        })
+    }
+
     /// Ready when the time is over.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         loop {
-            let idle = self.idle.map(|idle| self.active + idle);
-            let Some(due) = idle.into_iter().chain(self.end).min() else {
-                return Poll::Pending;
-            };
-            let timer = match &mut self.timer {
-                Some(timer) => timer,
-                empty => empty.insert(Box::pin(tokio::time::sleep_until(due))),
-            };
-            std::task::ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= due {
-                return Poll::Ready(if self.end == Some(due) {
-                    Expired::Age
-                } else {
-                    Expired::Idle
-                });
+            let due = self.due();
+            ready!(self.alarm.poll(cx, due));
+            if let Some(expired) = self.expired(Instant::now()) {
+                return Poll::Ready(expired);
             }
-            timer.as_mut().reset(due);
         }
     }
 }

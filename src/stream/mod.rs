@@ -1,9 +1,14 @@
 //! All life after a response's head: what leaves hyper, what is copied, when it ends.
 
+mod direction;
+mod ending;
 pub mod event_stream;
+mod follow;
 mod hand_over;
+mod heartbeat;
 mod http2_tunnel;
 mod lifetime;
+mod pace;
 mod pump;
 pub mod tunnel;
 

@@ -5,7 +5,9 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -55,6 +57,22 @@ impl ClientStream {
             Self::Http2(stream) => stream.poll_reset(cx),
         }
     }
+
+    /// Ends the connection when its peer acknowledges nothing of what it was sent for `limit`.
+    pub fn give_up_after(&self, limit: Duration) {
+        // Within HTTP/2 it is the connection's affair, which has pings of its own.
+        if let Some(tcp) = self.tcp() {
+            give_up_after(tcp, limit);
+        }
+    }
+}
+
+/// Lets TCP give up when data is not acknowledged for `limit` (RFC 5482's user timeout): a peer that is gone is found, and
+/// so is one that takes nothing for as long.
+fn give_up_after(tcp: &TcpStream, limit: Duration) {
+    if let Err(error) = SockRef::from(tcp).set_tcp_user_timeout(Some(limit)) {
+        tracing::debug!(%error, "the connection has no user timeout");
+    }
 }
 
 /// A connection to a server, in clear text or decrypted. Reading and writing are as in [`ClientStream`].
@@ -75,6 +93,16 @@ impl From<TcpStream> for ServerStream {
 }
 
 impl ServerStream {
+    /// Ends the connection when its peer acknowledges nothing of what it was sent for `limit`. A unix socket's peer
+    /// cannot vanish.
+    pub fn give_up_after(&self, limit: Duration) {
+        match self {
+            Self::Tcp(tcp) => give_up_after(tcp, limit),
+            Self::Tls(tls) => give_up_after(tls.get_ref().0, limit),
+            Self::Unix(_) => {}
+        }
+    }
+
     /// Whether an idle connection is still good: nothing has come on it, no end and no bytes that nobody asked for.
     #[must_use]
     pub fn is_quiet(&mut self) -> bool {

@@ -59,6 +59,9 @@ impl From<CloseCode> for FrameCode {
     }
 }
 
+/// What stands for the code of a Close that has none. It is never sent (RFC 6455 §7.1.5).
+pub const NO_CODE: u16 = 1005;
+
 /// Whether a code may stand in a Close frame: 1004, 1005, 1006 and 1015 may not, and neither may what nobody has
 /// defined (RFC 6455 §7.4).
 #[must_use]

@@ -1,7 +1,11 @@
 //! RFC 6455 without I/O: what both ends of a tunnel and the bridge's feeds have to agree on.
 //!
 //! - [`handshake`]: what makes a request and its 101 a handshake
+//! - [`boundary`]: where frames begin and end
+//! - [`frame`]: the frames that streamgate writes itself
 //! - [`close`]: close codes and what each means here
 
+pub mod boundary;
 pub mod close;
+pub mod frame;
 pub mod handshake;

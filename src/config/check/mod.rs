@@ -14,6 +14,7 @@ mod names;
 mod route;
 mod secret;
 mod server_tls;
+mod streams;
 mod tls;
 mod upstream;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::check::{Context, action, fields, seconds};
+use crate::config::check::{Context, action, fields, seconds, streams};
 use crate::config::diagnostic::Place;
 use crate::config::model::{Bridge, OnUnhealthy, PageOrigins, Route, RouteAction, Timeouts};
 use crate::config::schema::Root;
@@ -73,6 +73,8 @@ fn check_one(
         methods: rule.methods,
         action,
         timeouts: timeouts(&table.timeouts),
+        websocket: streams::websocket(table, context),
+        streams: streams::limits(&table.limits),
         on_unhealthy: table.on_unhealthy.map_or(OnUnhealthy::Keep, |word| word.0),
         request_fields,
         response_fields,
@@ -301,8 +303,25 @@ fn tell_useless(table: &route::Route, kind: Kind, context: &mut Context<'_>) {
         Kind::Respond => "a fixed response",
     };
     let request = table.headers.value().map(|headers| &headers.request);
-    let body_size = table.limits.value().map(|limits| &limits.body_size);
+    let limits = table.limits.value();
+    let body_size = limits.map(|limits| &limits.body_size);
     let keys = [
+        (table.heartbeat.key(), "heartbeat"),
+        (table.strict.key(), "strict"),
+        (
+            limits.and_then(|l| l.message_size.key()),
+            "limits.message_size",
+        ),
+        (limits.and_then(|l| l.messages.key()), "limits.messages"),
+        (
+            limits.and_then(|l| l.message_burst.key()),
+            "limits.message_burst",
+        ),
+        (limits.and_then(|l| l.streams.key()), "limits.streams"),
+        (
+            limits.and_then(|l| l.streams_per_ip.key()),
+            "limits.streams_per_ip",
+        ),
         (table.strip_prefix.key(), "strip_prefix"),
         (table.rewrite.key(), "rewrite"),
         (table.preserve_host.key(), "preserve_host"),

@@ -11,7 +11,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +199,10 @@ pub struct Route {
     pub action: RouteAction,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// What holds for its WebSockets.
+    pub websocket: WebSocket,
+    /// `limits.streams` and `limits.streams_per_ip`.
+    pub streams: StreamLimits,
     /// What becomes of live streams whose server fails its health check. Default keep.
     pub on_unhealthy: OnUnhealthy,
     /// `headers.request`: what changes in requests to the upstream.
@@ -247,6 +251,51 @@ pub struct Timeouts {
     pub stream_idle: Option<Duration>,
     /// A long stream's whole life, shortened by up to a tenth at random. Default none.
     pub stream_max: Option<Duration>,
+}
+
+/// What holds for the WebSockets of a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebSocket {
+    /// `heartbeat`: a side that has sent nothing for so long is pinged. `None`, the default: never.
+    pub heartbeat: Option<Duration>,
+    /// `timeouts.pong`: a side that then sends nothing for so long is dead. Default 10 s.
+    pub pong: Duration,
+    /// `strict`: whether what breaks RFC 6455 ends the tunnel. Default false.
+    pub strict: bool,
+    /// `limits.message_size`: bytes of a client's message; 1009 beyond. `None`, the default: no limit.
+    pub message_size: Option<u64>,
+    /// `limits.messages` and `limits.message_burst`: how fast a client may send; 1008 beyond. `None`, the default: no limit.
+    pub message_rate: Option<MessageRate>,
+}
+
+impl Default for WebSocket {
+    fn default() -> Self {
+        Self {
+            heartbeat: None,
+            pong: Duration::from_secs(10),
+            strict: false,
+            message_size: None,
+            message_rate: None,
+        }
+    }
+}
+
+/// How fast messages may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRate {
+    /// Messages a second in the long run.
+    pub per_second: NonZeroU32,
+    /// Messages that may come at once. Default: those of one second.
+    pub burst: NonZeroU32,
+}
+
+/// How many long streams a route has at once. `None` (`0`, the default): no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamLimits {
+    /// In all; 503 beyond.
+    pub total: Option<NonZeroUsize>,
+    /// Of one client address, IPv6 by /64; 429 beyond.
+    pub per_ip: Option<NonZeroUsize>,
 }
 
 /// `[log]`

@@ -6,10 +6,10 @@ use crate::config::model::OnUnhealthy;
 use crate::config::schema::action::{NewPath, Redirect, Respond};
 use crate::config::schema::collection::List;
 use crate::config::schema::fields::RouteHeaders;
-use crate::config::schema::scalar::{OneOf, Refusal, Scalar, Text};
+use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Text};
 use crate::config::schema::table::table;
 use crate::config::spelling;
-use crate::config::units::{DAY, SizeLimit, TIB, TimeLimit};
+use crate::config::units::{DAY, HOUR, Period, RateLimit, SizeLimit, TIB, TimeLimit};
 use crate::http::page_origin::OriginPattern;
 use crate::route::{HostPattern, PathPattern};
 
@@ -47,6 +47,12 @@ table! {
         limits: RouteLimits,
         /// Time limits of what goes to an upstream.
         timeouts: Timeouts,
+        /// A side of a WebSocket that has sent nothing for so long (give or take a tenth) is sent a ping, whose answer the other side
+        /// does not see; see `timeouts.pong`. Absent or `"0"`: never.
+        heartbeat: TimeLimit<100, DAY>,
+        /// Whether what breaks RFC 6455 ends a WebSocket (1002, both sides). `false`, the default: it is passed on, and
+        /// nothing that needs frames works there any more.
+        strict: bool,
         /// What becomes of live streams (WebSockets, event streams) whose server fails its health check: `"keep"`, `"drain"` (they
         /// end as when the process stops, spread over `server.drain_timeout`) or `"close"`. Default `"keep"`.
         on_unhealthy: OneOf<OnUnhealthy>,
@@ -58,11 +64,22 @@ table! {
     RouteLimits, "`limits` of a `[[route]]`", "a table, `limits = { … }`" {
         /// Bytes of a request's body, in the place of `body_size` in `[limits]`; 413 beyond. `"0"`: no limit.
         body_size: SizeLimit<TIB>,
+        /// Bytes of one WebSocket message of a client, as they are sent (compressed, where that was agreed on); 1009 beyond. Default
+        /// `"0"`: no limit.
+        message_size: SizeLimit<TIB>,
+        /// WebSocket messages of one client, `"50/s"`; 1008 beyond. Default `"0"`: no limit.
+        messages: RateLimit<1_000_000>,
+        /// Messages that may come at once. Default `0`: those of one second.
+        message_burst: Integer<0, 1_000_000>,
+        /// Long streams (WebSockets, event streams) at once; 503 beyond. Default `0`: no limit.
+        streams: Integer<0, 10_000_000>,
+        /// The same for each client address, IPv6 by /64; 429 beyond. Default `0`: no limit.
+        streams_per_ip: Integer<0, 10_000_000>,
     }
 }
 
 table! {
-    /// `timeouts = { … }` of a route. `"0"`: no limit.
+    /// `timeouts = { … }` of a route. `"0"`: no limit, but for `pong`.
     Timeouts, "`timeouts` of a `[[route]]`", "a table, `timeouts = { … }`" {
         /// From the end of the request to the head of the response; 504 beyond. Default `"60s"`.
         response: TimeLimit<10, DAY>,
@@ -74,6 +91,8 @@ table! {
         stream_idle: TimeLimit<10, { 365 * DAY }>,
         /// A long stream's whole life, shortened by up to a tenth at random. Default `"0"`: no limit.
         stream_max: TimeLimit<10, { 365 * DAY }>,
+        /// After a ping of `heartbeat`, until anything comes; a side that sends nothing is dead. Default `"10s"`, from `"10ms"` to `"1h"`.
+        pong: Period<10, HOUR>,
     }
 }
 

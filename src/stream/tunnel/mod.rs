@@ -1,0 +1,404 @@
+//! A WebSocket passed through: its two directions, its clocks, and how it ends.
+//!
+//! Each direction ends by itself (half-close, in either order), as long as its peer has said its Close, or does not
+//! speak in frames at all. Everything else ends with a Close of ours to whoever is still there, between two frames, and
+//! not with a torn connection: see [`Ending`](crate::stream::ending). Invariant: a tunnel that is ending is done within
+//! seconds, whatever its peers do.
+
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::config::model::WebSocket;
+use crate::lifecycle::drain;
+use crate::limits::StreamPermit;
+use crate::observe::access::{End, StreamRecord};
+use crate::stream::direction::{Direction, Happened};
+use crate::stream::ending::{Ending, Left, Settled, Words};
+use crate::stream::follow::Follower;
+use crate::stream::heartbeat::{Beat, Heartbeat, Reach};
+use crate::stream::lifetime::{Alarm, Expired, Lifetime};
+use crate::stream::{AfterFall, Taken, cut_short};
+use crate::tls::{ClientStream, ServerStream};
+use crate::upstream::Lease;
+use crate::websocket::boundary::{Extensions, Sender};
+use crate::websocket::close::{self, CloseCode};
+
+/// What a tunnel needs besides its client.
+pub struct Opening {
+    /// The backend's socket.
+    pub backend: ServerStream,
+    /// What the client gets first: the head of the 101.
+    pub greeting: Bytes,
+    /// What the backend sent behind its head.
+    pub early: Bytes,
+    /// Its clocks.
+    pub life: Lifetime,
+    /// Its rules.
+    pub rules: WebSocket,
+    /// Whether the handshake agreed on extensions.
+    pub extensions: Extensions,
+    /// Its record, open.
+    pub record: StreamRecord,
+    /// Its place at the backend, held to its end.
+    pub lease: Lease,
+    /// Its place on the route, held to its end.
+    pub permit: StreamPermit,
+    /// What becomes of it when the backend fails its health check.
+    pub after_fall: AfterFall,
+}
+
+/// Data that a peer does not acknowledge for so long, and a heartbeat, ends its connection: what proxies usually
+/// allow between two writes.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
+/// Runs a tunnel to its end.
+pub async fn run(taken: Taken, opening: Opening) {
+    let Opening {
+        mut record,
+        lease,
+        permit: _held,
+        after_fall,
+        rules,
+        ..
+    } = opening;
+    let limit = UNACKNOWLEDGED + rules.heartbeat.unwrap_or_default();
+    taken.stream.give_up_after(limit);
+    opening.backend.give_up_after(limit);
+    let follow = |sender| Follower::new(sender, opening.extensions, &rules);
+    let mut tunnel = Tunnel {
+        client: taken.stream,
+        backend: opening.backend,
+        up: Direction::new(
+            Sender::Client,
+            follow(Sender::Client),
+            Bytes::new(),
+            taken.early,
+        ),
+        down: Direction::new(
+            Sender::Server,
+            follow(Sender::Server),
+            opening.greeting,
+            opening.early,
+        ),
+        life: opening.life,
+        alarm: Alarm::default(),
+        heart: hearts(&rules, Instant::now()),
+        first: None,
+        said: None,
+        ending: None,
+    };
+    let guard = taken.guard;
+    let cut = tokio::select! {
+        end = poll_fn(|cx| tunnel.poll_heeding_resets(cx)) => Err(end),
+        end = cut_short(&guard, lease.fell(), after_fall) => Ok(end),
+    };
+    let end = match cut {
+        Err(end) => end,
+        Ok(end) => {
+            record.ending(end);
+            tunnel.cut(end, finish_by(end, &guard).await);
+            poll_fn(|cx| tunnel.poll_heeding_resets(cx)).await
+        }
+    };
+    record.bytes_in = tunnel.up.moved();
+    record.bytes_out = tunnel.down.moved();
+    record.messages_in = Some(tunnel.up.follower().messages());
+    record.messages_out = Some(tunnel.down.follower().messages());
+    record.close_code = tunnel.close_code();
+    record.close(end, tunnel.life.silence());
+}
+
+/// The client's and the backend's heartbeat.
+fn hearts(rules: &WebSocket, now: Instant) -> Option<Box<[Heartbeat; 2]>> {
+    let peer = |every| Heartbeat::new(every, rules.pong, now);
+    rules
+        .heartbeat
+        .map(|every| Box::new([peer(every), peer(every)]))
+}
+
+/// How long a frame that is half sent may take to its end: in a drain, three quarters of the time that it leaves.
+async fn finish_by(end: End, guard: &drain::Guard) -> Instant {
+    let now = Instant::now();
+    if end != End::Drain {
+        return now + Ending::FINISH;
+    }
+    let left = guard.draining().await.saturating_duration_since(now);
+    now + left * 3 / 4
+}
+
+/// One of the two peers, and the direction that it is the source of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Client,
+    Backend,
+}
+
+struct Tunnel<C, B> {
+    client: C,
+    backend: B,
+    up: Direction,
+    down: Direction,
+    life: Lifetime,
+    alarm: Alarm,
+    /// The client's and the backend's.
+    heart: Option<Box<[Heartbeat; 2]>>,
+    /// Who ended its direction first.
+    first: Option<End>,
+    /// The code of a Close of our own.
+    said: Option<u16>,
+    ending: Option<Ending>,
+}
+
+fn end_by(peer: Peer) -> End {
+    match peer {
+        Peer::Client => End::Client,
+        Peer::Backend => End::Backend,
+    }
+}
+
+impl Tunnel<ClientStream, ServerStream> {
+    /// A client that resets its stream within HTTP/2 is gone, also while nothing is read from it.
+    fn poll_heeding_resets(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.ending.is_none() && self.client.poll_reset(cx).is_ready() {
+            self.on(Peer::Client, Happened::SourceBroke, Instant::now());
+        }
+        self.poll(cx)
+    }
+}
+
+impl<C, B> Tunnel<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let up = self.up.poll(cx, &mut self.client, &mut self.backend);
+            let down = self.down.poll(cx, &mut self.backend, &mut self.client);
+            let now = Instant::now();
+            self.listen(now);
+            if let Poll::Ready(happened) = up {
+                self.on(Peer::Client, happened, now);
+            }
+            if let Poll::Ready(happened) = down {
+                self.on(Peer::Backend, happened, now);
+            }
+            if up.is_ready() || down.is_ready() {
+                continue;
+            }
+            match self.settle(now) {
+                Settled::Done(end) => return Poll::Ready(end),
+                Settled::Changed => continue,
+                Settled::Waiting => {}
+            }
+            std::task::ready!(self.alarm.poll(cx, self.due()));
+            self.tick(Instant::now());
+        }
+    }
+
+    /// Ends it from outside, with a Close to both sides.
+    fn cut(&mut self, end: End, finish_by: Instant) {
+        let words = match end {
+            End::BackendUnhealthy => Words {
+                client: CloseCode::TryAgainLater,
+                backend: CloseCode::GoingAway,
+            },
+            _ => Words::same(CloseCode::GoingAway),
+        };
+        self.close_both(end, words, finish_by);
+    }
+
+    fn close_both(&mut self, end: End, words: Words, finish_by: Instant) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.said = Some(words.client.code());
+        self.up.close(words.backend.code(), words.backend.reason());
+        self.down.close(words.client.code(), words.client.reason());
+        self.ending = Some(Ending::begin(end, Left::Both, finish_by));
+    }
+
+    /// Takes note of what has come.
+    fn listen(&mut self, now: Instant) {
+        let heard = [self.up.take_heard(), self.down.take_heard()];
+        if heard.iter().any(|heard| heard.activity) {
+            self.life.touch();
+            // The route's limit for a stream's life holds to the end.
+            if let Some(ending) = &mut self.ending
+                && self.life.expired(now).is_none()
+            {
+                ending.activity(now);
+            }
+        }
+        for (peer, direction) in [(Peer::Client, &self.up), (Peer::Backend, &self.down)] {
+            if self.first.is_none() && direction.has_closed() {
+                self.first = Some(end_by(peer));
+            }
+        }
+        let peers = self.heart.iter_mut().flat_map(|heart| heart.iter_mut());
+        for (peer, heard) in peers.zip(heard) {
+            if heard.anything {
+                peer.hear(now);
+            }
+        }
+    }
+
+    /// The direction from `peer`, and the one to it.
+    fn directions(&mut self, peer: Peer) -> (&mut Direction, &mut Direction) {
+        match peer {
+            Peer::Client => (&mut self.up, &mut self.down),
+            Peer::Backend => (&mut self.down, &mut self.up),
+        }
+    }
+
+    fn on(&mut self, source: Peer, happened: Happened, now: Instant) {
+        let (from, to) = self.directions(source);
+        match happened {
+            Happened::Fault(code) => {
+                let end = match code {
+                    CloseCode::Protocol => End::Protocol,
+                    _ => End::Limit,
+                };
+                self.close_both(end, Words::same(code), now + Ending::FINISH);
+            }
+            Happened::SourceEnded if from.has_closed() || from.follower().is_lost() => {
+                from.finish();
+                self.first = self.first.or(Some(end_by(source)));
+            }
+            // In frames, an end without a Close is none.
+            Happened::SourceEnded => self.lost(source, now),
+            Happened::SourceBroke => {
+                // Nobody is there to hear the rest.
+                to.silence();
+                self.lost(source, now);
+            }
+            // It may have said something before it broke: its own direction goes on to its end.
+            Happened::SinkBroke => {
+                let sink = match source {
+                    Peer::Client => Peer::Backend,
+                    Peer::Backend => Peer::Client,
+                };
+                self.begin_end_of(sink, now);
+            }
+        }
+    }
+
+    /// `peer` went without a Close: the other side is told.
+    fn lost(&mut self, peer: Peer, now: Instant) {
+        let code = match peer {
+            Peer::Client => CloseCode::GoingAway,
+            Peer::Backend => CloseCode::TryAgainLater,
+        };
+        let (from, to) = self.directions(peer);
+        match to.follower().close_code() {
+            // The other side is waiting for an answer to its own Close.
+            Some(theirs) if close::may_be_sent(theirs) => from.close(theirs, ""),
+            _ => {
+                from.close(code.code(), code.reason());
+                self.said = self.said.or(Some(code.code()));
+            }
+        }
+        self.begin_end_of(peer, now);
+    }
+
+    fn begin_end_of(&mut self, peer: Peer, now: Instant) {
+        let end = match peer {
+            Peer::Client => End::Client,
+            Peer::Backend => End::BackendFailed,
+        };
+        let end = self.first.unwrap_or(end);
+        self.ending
+            .get_or_insert_with(|| Ending::begin(end, Left::One, now + Ending::FINISH));
+    }
+
+    /// Goes on with an end that has begun, and sees one that the peers have agreed on.
+    fn settle(&mut self, now: Instant) -> Settled {
+        if let Some(ending) = &mut self.ending {
+            return ending.settle(&mut self.up, &mut self.down, now);
+        }
+        if self.up.is_over() && self.down.is_over() {
+            return Settled::Done(self.first.unwrap_or(End::Backend));
+        }
+        if self.up.has_closed() && self.down.has_closed() {
+            let end = self.first.unwrap_or(End::Backend);
+            self.ending = Some(Ending::begin(end, Left::Both, now));
+            return Settled::Changed;
+        }
+        Settled::Waiting
+    }
+
+    /// Something is due: silence, age, a ping, a pong that did not come.
+    fn tick(&mut self, now: Instant) {
+        if self.ending.is_some() {
+            // What is due then is settled at the next look.
+            return;
+        }
+        if let Some(expired) = self.life.expired(now) {
+            let end = match expired {
+                Expired::Idle => End::Idle,
+                Expired::Age => End::Age,
+            };
+            let words = Words::same(CloseCode::GoingAway);
+            return self.close_both(end, words, now + Ending::FINISH);
+        }
+        for peer in [Peer::Client, Peer::Backend] {
+            self.beat(peer, now);
+        }
+    }
+
+    fn beat(&mut self, peer: Peer, now: Instant) {
+        let (from, to) = match peer {
+            Peer::Client => (&mut self.up, &mut self.down),
+            Peer::Backend => (&mut self.down, &mut self.up),
+        };
+        let Some(hearts) = &mut self.heart else {
+            return;
+        };
+        // Bytes that are no frames have no pongs, and who has said its Close owes none.
+        let may_answer = !from.has_said_all() && to.may_speak();
+        let reach = Reach {
+            is_heard: may_answer && !from.is_blocked() && !to.has_unsent_ping(),
+            sent: to.moved(),
+        };
+        match hearts[peer as usize].beat(now, reach) {
+            Beat::Wait => {}
+            Beat::Ping => to.ping(&from.await_pong()),
+            Beat::Dead => {
+                to.silence();
+                let (end, code) = match peer {
+                    Peer::Client => (End::ClientDead, CloseCode::GoingAway),
+                    Peer::Backend => (End::BackendDead, CloseCode::TryAgainLater),
+                };
+                from.close(code.code(), code.reason());
+                self.said = Some(code.code());
+                // What it has half sent will never be whole.
+                self.ending = Some(Ending::begin(end, Left::Both, now));
+            }
+        }
+    }
+
+    /// The code with which it ended: of whoever was the first to say one.
+    fn close_code(&self) -> Option<u16> {
+        let (up, down) = (self.up.follower(), self.down.follower());
+        self.said.or(match self.first {
+            Some(End::Client) => up.close_code(),
+            _ => down.close_code().or(up.close_code()),
+        })
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if let Some(ending) = &self.ending {
+            return Some(ending.due());
+        }
+        let hearts = self.heart.iter().flat_map(|heart| heart.iter());
+        hearts.map(Heartbeat::due).chain(self.life.due()).min()
+    }
+}

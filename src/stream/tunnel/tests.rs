@@ -1,0 +1,312 @@
+//! A tunnel between two pipes in memory, with the clock in the test's hand.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
+
+use super::*;
+use crate::config::model::WebSocket;
+
+const PIPE: usize = 256;
+
+/// A tunnel with these rules, the client's and the backend's ends of it.
+fn tunnel(
+    rules: &WebSocket,
+) -> (
+    Tunnel<DuplexStream, DuplexStream>,
+    DuplexStream,
+    DuplexStream,
+) {
+    let (client, near) = duplex(PIPE);
+    let (backend, far) = duplex(PIPE);
+    let follow = |sender| Follower::new(sender, Extensions::None, rules);
+    let direction = |sender| Direction::new(sender, follow(sender), Bytes::new(), Bytes::new());
+    let now = Instant::now();
+    let tunnel = Tunnel {
+        client: near,
+        backend: far,
+        up: direction(Sender::Client),
+        down: direction(Sender::Server),
+        life: Lifetime::new(Some(Duration::from_secs(600)), None),
+        alarm: Alarm::default(),
+        heart: hearts(rules, now),
+        first: None,
+        said: None,
+        ending: None,
+    };
+    (tunnel, client, backend)
+}
+
+fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [1, 2, 3, 4];
+    let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8];
+    frame.extend_from_slice(&key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k));
+    frame
+}
+
+fn plain(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode, payload.len() as u8];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+    plain(8, &[&code.to_be_bytes()[..], reason.as_bytes()].concat())
+}
+
+fn beating() -> WebSocket {
+    WebSocket {
+        heartbeat: Some(Duration::from_secs(15)),
+        ..WebSocket::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_goes_without_a_close_is_told_to_the_client() {
+    let (mut tunnel, mut client, mut backend) = tunnel(&WebSocket::default());
+    let peers = async {
+        backend.write_all(&plain(1, b"last")).await.unwrap();
+        backend.shutdown().await.unwrap();
+        let mut expected = plain(1, b"last");
+        expected.extend(close_frame(1013, "try again later"));
+        let mut heard = vec![0; expected.len()];
+        client.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, expected);
+        // The client's answer still reaches who went half.
+        client.write_all(&masked(8, b"")).await.unwrap();
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        drop(client);
+        let mut heard = Vec::new();
+        backend.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, masked(8, b""));
+    };
+    let (end, ()) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), peers);
+    assert_eq!(end, End::BackendFailed);
+    assert_eq!(tunnel.close_code(), Some(1013));
+    assert_eq!(tunnel.down.follower().messages(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_is_half_sent_is_finished_before_the_close() {
+    let (mut tunnel, mut client, mut backend) = tunnel(&WebSocket::default());
+    let message = plain(2, &[7; 100]);
+    backend.write_all(&message[..50]).await.unwrap();
+    let mut heard = [0; 50];
+    tokio::select! {
+        end = poll_fn(|cx| tunnel.poll(cx)) => panic!("{end:?}"),
+        read = client.read_exact(&mut heard) => { read.unwrap(); }
+    }
+    tunnel.cut(End::Drain, Instant::now() + Ending::FINISH);
+    let peers = async {
+        backend.write_all(&message[50..]).await.unwrap();
+        backend.write_all(&plain(1, b"too late")).await.unwrap();
+        let mut rest = Vec::new();
+        client.write_all(&masked(8, b"")).await.unwrap();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(
+            rest,
+            [&message[50..], &close_frame(1001, "going away")].concat()
+        );
+        let mut heard = Vec::new();
+        drop(client);
+        backend.shutdown().await.unwrap();
+        backend.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard[..2], [0x88, 0x8c]);
+    };
+    let (end, ()) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), peers);
+    assert_eq!(end, End::Drain);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_close_stands_within_a_frame_that_is_never_finished() {
+    let (mut tunnel, mut client, mut backend) = tunnel(&WebSocket::default());
+    backend.write_all(&[0x82, 100, 1, 2, 3]).await.unwrap();
+    let mut heard = [0; 5];
+    tokio::select! {
+        end = poll_fn(|cx| tunnel.poll(cx)) => panic!("{end:?}"),
+        read = client.read_exact(&mut heard) => { read.unwrap(); }
+    }
+    let begun = Instant::now();
+    tunnel.cut(End::Drain, begun + Ending::FINISH);
+    let mut rest = Vec::new();
+    let (end, read) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), client.read_to_end(&mut rest));
+    read.unwrap();
+    assert!(rest.is_empty(), "{rest:?}");
+    assert_eq!(end, End::Drain);
+    assert!(
+        begun.elapsed() <= Duration::from_secs(9),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_pongs_are_swallowed_and_theirs_are_not() {
+    let (mut tunnel, mut client, mut backend) = tunnel(&beating());
+    let peers = async {
+        let mut ping = [0; 10];
+        client.read_exact(&mut ping).await.unwrap();
+        assert_eq!(ping[..2], [0x89, 8]);
+        let mut to_backend = [0; 14];
+        backend.read_exact(&mut to_backend).await.unwrap();
+        assert_eq!(to_backend[..2], [0x89, 0x88]);
+        let theirs = masked(10, b"12345678");
+        for byte in [&theirs[..], &masked(10, &ping[2..]), &masked(1, b"hello")].concat() {
+            client.write_all(&[byte]).await.unwrap();
+        }
+        let expected = [&theirs[..], &masked(1, b"hello")].concat();
+        let mut heard = vec![0; expected.len()];
+        backend.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, expected);
+    };
+    tokio::select! {
+        end = poll_fn(|cx| tunnel.poll(cx)) => panic!("{end:?}"),
+        () = peers => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_no_ping_is_dead_within_ping_and_pong() {
+    let begun = Instant::now();
+    let (mut tunnel, mut client, mut backend) = tunnel(&beating());
+    let peers = async {
+        let mut heard = vec![0; 14];
+        backend.read_exact(&mut heard).await.unwrap();
+        // Any frame will do; the client says nothing.
+        backend.write_all(&plain(10, b"")).await.unwrap();
+        let mut close = [0; 6];
+        backend.read_exact(&mut close).await.unwrap();
+        assert_eq!(close[0], 0x88);
+        assert!(begun.elapsed() <= Duration::from_millis(26_600));
+        let mut pinged = [0; 12];
+        client.read_exact(&mut pinged).await.unwrap();
+        backend
+    };
+    let (end, _backend) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), peers);
+    assert_eq!(end, End::ClientDead);
+    assert_eq!(tunnel.close_code(), Some(1001));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_no_activity() {
+    let begun = Instant::now();
+    let (mut tunnel, mut client, backend) = tunnel(&WebSocket::default());
+    let pinging = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            if client.write_all(&masked(9, b"")).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let end = tokio::select! {
+        end = poll_fn(|cx| tunnel.poll(cx)) => end,
+        () = pinging => unreachable!(),
+    };
+    assert_eq!(end, End::Idle);
+    assert!(begun.elapsed() <= Duration::from_secs(604));
+    drop(backend);
+}
+
+#[test]
+fn a_tunnel_that_waits_is_small() {
+    let size = size_of::<Tunnel<crate::tls::ClientStream, ServerStream>>();
+    assert!(size <= 640, "{size} bytes");
+}
+
+/// What a peer does.
+#[derive(Debug, Clone)]
+enum Act {
+    Send(Vec<u8>),
+    Yield,
+}
+
+fn acts(frame: fn(u8, &[u8]) -> Vec<u8>) -> impl Strategy<Value = (Vec<Act>, Vec<u8>)> {
+    let act = prop_oneof![
+        3 => proptest::collection::vec(any::<u8>(), 0..120).prop_map(Some),
+        1 => Just(None),
+    ];
+    (proptest::collection::vec(act, 0..20), any::<bool>()).prop_map(move |(acts, close)| {
+        let mut all = Vec::new();
+        let mut acts: Vec<Act> = acts
+            .into_iter()
+            .map(|act| match act {
+                Some(payload) => {
+                    let bytes = frame(2, &payload);
+                    all.extend_from_slice(&bytes);
+                    Act::Send(bytes)
+                }
+                None => Act::Yield,
+            })
+            .collect();
+        if close {
+            let bytes = frame(8, b"");
+            all.extend_from_slice(&bytes);
+            acts.push(Act::Send(bytes));
+        }
+        (acts, all)
+    })
+}
+
+async fn play(mut socket: tokio::io::WriteHalf<DuplexStream>, acts: Vec<Act>) {
+    for act in acts {
+        match act {
+            // The other end may have gone; what it heard is what counts.
+            Act::Send(bytes) => drop(socket.write_all(&bytes).await),
+            Act::Yield => tokio::task::yield_now().await,
+        }
+    }
+    let _ = socket.shutdown().await;
+}
+
+async fn hear(mut socket: tokio::io::ReadHalf<DuplexStream>) -> Vec<u8> {
+    let mut heard = Vec::new();
+    let _ = socket.read_to_end(&mut heard).await;
+    heard
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever ends first, and however: what the one side said is what the other one hears, and at most a Close of ours
+    /// behind it.
+    #[test]
+    fn no_byte_is_lost_or_doubled_in_any_order_of_data_and_ends(
+        (ups, up) in acts(masked),
+        (downs, down) in acts(plain),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (mut tunnel, client, backend) = tunnel(&WebSocket::default());
+            let (client_read, client_write) = tokio::io::split(client);
+            let (backend_read, backend_write) = tokio::io::split(backend);
+            let (_end, (), (), at_client, at_backend) = tokio::join!(
+                async {
+                    let end = poll_fn(|cx| tunnel.poll(cx)).await;
+                    drop(tunnel);
+                    end
+                },
+                play(client_write, ups),
+                play(backend_write, downs),
+                hear(client_read),
+                hear(backend_read),
+            );
+            for (said, heard, sender) in [(up, at_backend, Sender::Client), (down, at_client, Sender::Server)] {
+                assert!(heard.starts_with(&said), "{} of {} bytes", heard.len(), said.len());
+                let mut rest = &heard[said.len()..];
+                let mut boundary = crate::websocket::boundary::Boundary::new(sender, Extensions::None);
+                while let Some(_event) = boundary.next(&mut rest).unwrap() {}
+                assert!(rest.is_empty() && boundary.is_between_frames());
+            }
+        });
+    }
+}
