@@ -135,4 +135,18 @@ proptest! {
         let whole = events(server(), &[&bytes]);
         prop_assert_eq!(events(server(), &pieces), whole);
     }
+
+    #[test]
+    fn heads_are_those_that_tungstenite_reads(bytes in frames()) {
+        let mut rest = &bytes[..];
+        if let Ok(Some(Event::Head(head))) = server().next(&mut rest) {
+            let mut cursor = std::io::Cursor::new(&bytes);
+            let parsed = tungstenite::protocol::frame::FrameHeader::parse(&mut cursor);
+            let (theirs, payload) = parsed.unwrap().unwrap();
+            prop_assert_eq!(payload, head.payload);
+            prop_assert_eq!((theirs.is_final, theirs.mask), (head.fin, head.mask));
+            prop_assert_eq!(u8::from(theirs.opcode), head.opcode.bits());
+            prop_assert_eq!(cursor.position(), head.length as u64);
+        }
+    }
 }
