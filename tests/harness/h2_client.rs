@@ -175,18 +175,6 @@ impl H2Tunnel {
         }
         whole
     }
-
-    /// Whatever comes until the server's RST_STREAM, and its reason.
-    pub async fn raw_until_reset(&mut self) -> (Vec<u8>, Reason) {
-        let mut whole = Vec::new();
-        loop {
-            match self.down.piece().await {
-                Ok(Some(piece)) => whole.extend_from_slice(&piece),
-                Ok(None) => panic!("the stream ended, and was not reset"),
-                Err(reason) => return (whole, reason),
-            }
-        }
-    }
 }
 
 impl From<Response<RecvStream>> for H2Response {
