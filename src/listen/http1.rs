@@ -153,13 +153,13 @@ fn poll_http1(
 
 /// What hyper has read behind a request, and what it was not given.
 fn join(read: Bytes, behind: Bytes) -> Bytes {
-    if behind.is_empty() {
-        return read;
+    match (read.is_empty(), behind.is_empty()) {
+        // An empty view of hyper's buffer would hold the whole of it, for as long as the stream lives.
+        (true, true) => Bytes::new(),
+        (false, true) => read,
+        (true, false) => behind,
+        (false, false) => [read, behind].concat().into(),
     }
-    if read.is_empty() {
-        return behind;
-    }
-    [read, behind].concat().into()
 }
 
 /// Answers a request that hyper has not seen, and closes the connection.
