@@ -13,8 +13,8 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::bridge::Bridge;
 use crate::config::model::{
-    Config, FieldRules, Fixed, OnUnhealthy, PageOrigins, PathChange, Redirect, RouteAction,
-    StreamLimits, Timeouts, WebSocket,
+    Config, EventStreams, FieldRules, Fixed, OnUnhealthy, PageOrigins, PathChange, Redirect,
+    RouteAction, StreamLimits, Timeouts, WebSocket,
 };
 use crate::limits::Streams;
 use crate::route::{PathPattern, Router, Rule};
@@ -47,6 +47,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What holds for its WebSockets.
     pub websocket: WebSocket,
+    /// What holds for its event streams.
+    pub event_streams: EventStreams,
     /// Its long streams.
     pub streams: Streams,
     /// How many of them it may have.
@@ -192,6 +194,7 @@ fn router(
                 path: route.path.clone(),
                 timeouts: route.timeouts.clone(),
                 websocket: route.websocket.clone(),
+                event_streams: route.event_streams,
                 streams: streams.get(&route.name).ok_or(BuildError::Routes)?.clone(),
                 stream_limits: route.streams,
                 after_fall: match route.on_unhealthy {

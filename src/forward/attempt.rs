@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::request::Outbound;
 use super::request_body::RequestBody;
-use super::{Asked, ForwardError};
+use super::{Asker, ForwardError};
 use crate::tls::client::Offer;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::{Connection, Exchange, ExchangeError, Framing, ResponseHead};
@@ -64,10 +64,10 @@ pub(super) async fn run(
     pools: &Rc<Pools>,
     lease: &Lease,
     (outbound, body): (&Outbound, &mut Option<RequestBody<Incoming>>),
-    asked: &Asked<'_>,
+    asker: Asker<'_>,
     way: Way,
 ) -> Result<Answered, Failed> {
-    let greeting = greeting(upstream, asked);
+    let greeting = greeting(upstream, asker);
     let mut need = Need {
         offer: match outbound.key {
             // RFC 8441 is not spoken to servers: a WebSocket is an upgrade.
@@ -90,14 +90,14 @@ pub(super) async fn run(
                 return Err(failed);
             }
             (Link::Http1(connection), _) => {
-                return over_http1(connection, lease, (outbound, body), asked).await;
+                return over_http1(connection, lease, (outbound, body), asker).await;
             }
         };
         let request = match tried.unsent.take() {
             Some(request) => request,
             None => request(lease, (outbound, body))?,
         };
-        let exchange = http2::exchange(reserved, request, outbound.limit(asked.timeouts));
+        let exchange = http2::exchange(reserved, request, outbound.limit(asker.timeouts));
         // Boxed: requests over HTTP/1.1 should not carry the room for it.
         let failed = match Box::pin(exchange).await {
             Ok((head, reply)) => return Ok((head, Reply::Http2(reply))),
@@ -168,12 +168,11 @@ fn idle(outbound: &Outbound, way: Way) -> Idle {
     }
 }
 
-fn greeting(upstream: &Upstream, asked: &Asked<'_>) -> Vec<u8> {
-    let downstream = asked.downstream;
+fn greeting(upstream: &Upstream, asker: Asker<'_>) -> Vec<u8> {
     upstream
         .config()
         .proxy_protocol
-        .map(|version| proxy_header::encode(version, downstream.client.0, downstream.local))
+        .map(|version| proxy_header::encode(version, asker.client.0, asker.local))
         .unwrap_or_default()
 }
 
@@ -181,7 +180,7 @@ async fn over_http1(
     connection: Connection,
     lease: &Lease,
     (outbound, body): (&Outbound, &mut Option<RequestBody<Incoming>>),
-    asked: &Asked<'_>,
+    asker: Asker<'_>,
 ) -> Result<Answered, Failed> {
     let mut head = Vec::with_capacity(1024);
     outbound.write_head(lease.addr(), &mut head);
@@ -192,7 +191,7 @@ async fn over_http1(
         (outbound.framing, body.take()),
         outbound.send,
     );
-    match exchange.run(outbound.limit(asked.timeouts)).await {
+    match exchange.run(outbound.limit(asker.timeouts)).await {
         Ok((head, reply)) => Ok((head, Reply::Http1(Box::new(reply)))),
         Err(failed) => Err(Failed::Exchange {
             source: failed.error,

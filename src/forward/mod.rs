@@ -3,7 +3,9 @@
 //! [`forward`] is the way in order: prepare the request, find a server and a connection, exchange heads, and answer:
 //! with a body through hyper, or, for a tunnel or an event stream over HTTP/1.1, with a hand-over of both sockets.
 
+mod again;
 mod attempt;
+mod lasting;
 mod reply_body;
 mod request;
 mod request_body;
@@ -11,6 +13,7 @@ mod response;
 mod retry;
 mod upgrade;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,16 +21,16 @@ use bytes::Bytes;
 use http::{Request, Version};
 use hyper::body::Incoming;
 
-use crate::config::model::{BodyPace, PathChange, StreamLimits, Timeouts, WebSocket};
+use crate::config::model::{BodyPace, EventStreams, PathChange, StreamLimits, Timeouts, WebSocket};
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::limits::{StreamPermit, Streams, StreamsFull};
-use crate::net::ServerAddr;
+use crate::net::{ClientAddr, ServerAddr};
 use crate::observe::access::{RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
 use crate::stream::{AfterFall, Answer, Downstream};
 use crate::upstream::connect::ConnectError;
-use crate::upstream::http1::ExchangeError;
+use crate::upstream::http1::{ExchangeError, Framing};
 use crate::upstream::pool::Pools;
 use crate::upstream::{Channel, Unavailable, Upstream};
 use crate::websocket::handshake::HandshakeFault;
@@ -93,6 +96,8 @@ pub struct Asked<'a> {
     pub timeouts: &'a Timeouts,
     /// What holds for the route's WebSockets.
     pub websocket: &'a WebSocket,
+    /// What holds for the route's event streams.
+    pub event_streams: EventStreams,
     /// The route's long streams.
     pub streams: &'a Streams,
     /// How many it may have.
@@ -128,7 +133,7 @@ pub struct Asked<'a> {
 /// # Cancel safety
 /// Dropping it closes the connection to the server: a client that goes away cancels its request.
 pub async fn forward(
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
     pools: &Rc<Pools>,
     request: Request<Incoming>,
     asked: &Asked<'_>,
@@ -141,7 +146,6 @@ pub async fn forward(
         .then(|| asked.stream_permit())
         .transpose()?;
     let cookie = upstream.take_cookie(&mut outbound.headers);
-    let cookie = cookie.as_deref();
     let limits = BodyLimits {
         size: asked.body_size,
         pace: asked.body_pace,
@@ -152,14 +156,20 @@ pub async fn forward(
         limits.without_pace_of_conversations(&outbound.headers),
         watch.clone(),
     );
-    let exchanged = retry::exchange(upstream, pools, (&outbound, body), cookie, asked).await;
+    let body = Some(body).filter(|_body| outbound.framing != Framing::Empty);
+    let servers = Servers {
+        upstream,
+        pools,
+        cookie: cookie.as_deref(),
+    };
+    let exchanged = retry::exchange(servers, (&outbound, body), asked.asker()).await;
     let (lease, mut head, reply) = exchanged.map_err(|error| match watch.fault() {
         // Whatever the server or the connection to it made of it: it began with the client.
         Some(fault) => ForwardError::Body(fault),
         None => error,
     })?;
     watch.answered();
-    if let Some(field) = upstream.set_cookie(&lease, cookie, channel(asked)) {
+    if let Some(field) = upstream.set_cookie(&lease, cookie.as_deref(), channel(asked)) {
         head.headers.append(http::header::SET_COOKIE, field);
     }
     if let Some(record) = record {
@@ -170,8 +180,31 @@ pub async fn forward(
         return upgrade::accept(lease, &outbound, head, reply, (asked, permit));
     }
     upgrade::check_refusal(&lease, &outbound, &head, asked)?;
-    let home = reply_body::Home::new(pools, upstream, lease, &head.headers);
-    response::answer(head, reply, home, (asked, permit), record)
+    let home = reply_body::Home::new(pools, upstream, &lease, &head.headers);
+    let Some(kind) = lasting::Kind::of(&head) else {
+        return Ok(response::answer(
+            head,
+            reply,
+            (home, lease),
+            asked,
+            record.take(),
+        ));
+    };
+    let permit = permit.map_or_else(|| asked.stream_permit(), Ok)?;
+    let stream = lasting::Stream {
+        kind,
+        head,
+        reply,
+        home,
+        lease,
+        permit,
+    };
+    let again = asked
+        .event_streams
+        .resume
+        .filter(|_limit| stream.may_resume(&outbound))
+        .map(|limit| (again::Again::new(servers, outbound, asked.asker()), limit));
+    Ok(lasting::answer(stream, again, asked, record.take()))
 }
 
 /// Whether the client asks for a long stream: a WebSocket, or nothing but events.
@@ -181,7 +214,35 @@ fn wants_stream(outbound: &Outbound) -> bool {
         || accept.is_some_and(|accept| accept.as_bytes().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
+/// Whom a request is for.
+#[derive(Clone, Copy)]
+struct Servers<'a> {
+    upstream: &'a Arc<Upstream>,
+    pools: &'a Rc<Pools>,
+    /// What the client brought to name one of them.
+    cookie: Option<&'a str>,
+}
+
+/// Who asks a server, and how long it may take: the same at each try.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    client: ClientAddr,
+    /// Our own address towards the client.
+    local: SocketAddr,
+    timeouts: &'a Timeouts,
+    id: &'a RequestId,
+}
+
 impl Asked<'_> {
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            client: self.downstream.client,
+            local: self.downstream.local,
+            timeouts: self.timeouts,
+            id: self.id,
+        }
+    }
+
     /// A place for a long stream on the route.
     fn stream_permit(&self) -> Result<StreamPermit, StreamsFull> {
         self.streams

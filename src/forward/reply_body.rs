@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,19 +13,16 @@ use hyper::body::Incoming;
 use super::request_body::RequestBody;
 use crate::config::model::KeepAlive;
 use crate::http::body::BodyError;
-use crate::lifecycle::drain;
-use crate::limits::StreamPermit;
-use crate::net::ServerAddr;
-use crate::observe::access::{End, RequestRecord, StreamRecord};
-use crate::stream::{AfterFall, Expired, Lifetime, cut_short};
+use crate::observe::access::{End, RequestRecord};
+use crate::stream::{Expired, Lifetime};
 use crate::upstream::http1::ReplyError;
 use crate::upstream::pool::{Pools, keep_alive_limit};
-use crate::upstream::{Lease, Reply, Upstream};
+use crate::upstream::{EndpointId, Lease, Reply, Upstream};
 
 /// Where a connection goes when its response has ended.
 pub(super) struct Home {
     pools: Rc<Pools>,
-    lease: Lease,
+    server: EndpointId,
     limits: KeepAlive,
     said: Option<Duration>,
 }
@@ -35,66 +32,42 @@ impl Home {
     pub(super) fn new(
         pools: &Rc<Pools>,
         upstream: &Upstream,
-        lease: Lease,
+        lease: &Lease,
         headers: &HeaderMap,
     ) -> Self {
         Self {
             pools: pools.clone(),
-            lease,
+            server: lease.endpoint().id(),
             limits: upstream.config().keep_alive,
             said: keep_alive_limit(headers),
         }
     }
 
-    pub(super) fn server(&self) -> &ServerAddr {
-        self.lease.addr()
-    }
-
-    /// The place at the server, for a stream that takes the connection along.
-    pub(super) fn into_lease(self) -> Lease {
-        self.lease
-    }
-}
-
-/// Whose bytes are counted.
-pub(super) enum Record {
-    /// Access records are off.
-    Off,
-    Request(RequestRecord),
-    Stream(StreamRecord),
-}
-
-impl Record {
-    pub(super) fn of(record: Option<RequestRecord>) -> Self {
-        record.map_or(Self::Off, Self::Request)
-    }
-
-    fn count(&mut self, bytes: usize) {
-        match self {
-            Self::Off => {}
-            Self::Request(record) => record.bytes_out += bytes as u64,
-            Self::Stream(record) => record.bytes_out += bytes as u64,
+    /// Takes back the connection of `reply` if nothing more comes on it. True: it has.
+    pub(super) fn settle(&self, reply: &mut Option<ServerReply>) -> bool {
+        let Some(ended) = reply.take_if(|reply| reply.is_ended() && reply.is_sent()) else {
+            return false;
+        };
+        if let Some(connection) = ended.reusable() {
+            self.pools
+                .keep(self.server, connection, &self.limits, self.said);
         }
-    }
-
-    /// The record is written when it is dropped, by whoever drops it.
-    fn close(&mut self, end: End, silence: Duration) {
-        match std::mem::replace(self, Self::Off) {
-            Self::Off => {}
-            Self::Request(record) => record.ended(end),
-            Self::Stream(record) => record.close(end, silence),
-        }
+        true
     }
 }
+
+/// What follows the head of a server's response.
+pub(super) type ServerReply = Reply<RequestBody<Incoming>>;
 
 /// The body. It ends with an error, so that the client sees it cut, when the server breaks off or is silent for too long.
 pub(super) struct ReplyBody {
-    reply: Option<Reply<RequestBody<Incoming>>>,
+    reply: Option<ServerReply>,
     life: Lifetime,
     home: Home,
-    record: Record,
-    /// When a long stream is to end before its time, and why; `None`: a body that a drain waits for.
-    ending: Option<Pin<Box<dyn Future<Output = End>>>>,
+    /// `None`: access records are off, or it is written.
+    record: Option<RequestRecord>,
+    /// Its place at the server.
+    _lease: Lease,
     /// What is told at the next poll.
     failed: Option<BodyError>,
 }
@@ -105,77 +78,35 @@ struct TooSilent;
 
 impl ReplyBody {
     pub(super) fn new(
-        reply: Reply<RequestBody<Incoming>>,
+        reply: ServerReply,
         life: Lifetime,
-        home: Home,
-        record: Record,
+        (home, lease): (Home, Lease),
+        record: Option<RequestRecord>,
     ) -> Self {
         let mut body = Self {
             reply: Some(reply),
             life,
             home,
             record,
-            ending: None,
+            _lease: lease,
             failed: None,
         };
         body.settle();
         body
     }
 
-    /// The same for a long stream, which a drain ends, or its server's fall; `permit` is its place on the route.
-    pub(super) fn ended_by(
-        mut self,
-        guard: drain::Guard,
-        after_fall: AfterFall,
-        permit: StreamPermit,
-    ) -> Self {
-        let fell = self.home.lease.fell();
-        let ending = async move {
-            let _held = permit;
-            cut_short(&guard, fell, after_fall).await
-        };
-        self.ending = Some(Box::pin(ending));
-        self
-    }
-
-    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.ending
-            .as_mut()
-            .map_or(Poll::Pending, |ending| ending.as_mut().poll(cx))
-    }
-
-    /// Without more from the server: its time is over, or the stream is to end before its time.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(end) = self.poll_ending(cx) {
-            self.reply = None;
-            self.record.close(end, self.life.silence());
-            return Poll::Ready(None);
-        }
-        match self.life.poll_expired(cx) {
-            Poll::Ready(Expired::Idle) => self.fail(cx, End::Idle, TooSilent),
-            Poll::Ready(Expired::Age) => self.fail(cx, End::Age, TooSilent),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
     /// Gives the connection back as soon as nothing more comes on it.
     fn settle(&mut self) {
-        let Some(reply) = self
-            .reply
-            .take_if(|reply| reply.is_ended() && reply.is_sent())
-        else {
-            return;
-        };
-        if let Some(connection) = reply.reusable() {
-            let Home {
-                pools,
-                lease,
-                limits,
-                said,
-            } = &self.home;
-            pools.keep(lease.endpoint().id(), connection, limits, *said);
+        if self.home.settle(&mut self.reply) {
+            self.close(End::Backend);
         }
-        self.record.close(End::Backend, Duration::ZERO);
+    }
+
+    fn close(&mut self, end: End) {
+        self.record
+            .take()
+            .into_iter()
+            .for_each(|record| record.ended(end));
     }
 
     /// Ends the body with an error, at the next poll only: hyper drops what it has not written yet when it hears of one,
@@ -187,7 +118,7 @@ impl ReplyBody {
         error: impl Into<BodyError>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.reply = None;
-        self.record.close(end, self.life.silence());
+        self.close(end);
         self.failed = Some(error.into());
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -212,7 +143,9 @@ impl Body for ReplyBody {
         match reply.poll_piece(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 body.life.touch();
-                body.record.count(frame.data_ref().map_or(0, Bytes::len));
+                if let Some(record) = &mut body.record {
+                    record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+                }
                 body.settle();
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -227,7 +160,10 @@ impl Body for ReplyBody {
                 body.settle();
                 Poll::Ready(None)
             }
-            Poll::Pending => body.poll_over(cx),
+            Poll::Pending => match ready!(body.life.poll_expired(cx)) {
+                Expired::Idle => body.fail(cx, End::Idle, TooSilent),
+                Expired::Age => body.fail(cx, End::Age, TooSilent),
+            },
         }
     }
 
@@ -252,6 +188,6 @@ impl Drop for ReplyBody {
         } else {
             End::Client
         };
-        self.record.close(end, self.life.silence());
+        self.close(end);
     }
 }

@@ -18,6 +18,7 @@ use crate::upstream::http1::{Framing, SendBody, write_request_head};
 use crate::websocket::handshake::{self, Key};
 
 /// A request, ready to be sent.
+#[derive(Clone)]
 pub(super) struct Outbound {
     pub(super) method: Method,
     /// Path and query.

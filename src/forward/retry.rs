@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use super::attempt::{self, Failed, Way};
 use super::request::Outbound;
 use super::request_body::RequestBody;
-use super::{Asked, ForwardError};
+use super::{Asker, ForwardError, Servers};
 use crate::respond;
-use crate::upstream::http1::{ExchangeError, Framing, ResponseHead};
+use crate::upstream::http1::{ExchangeError, ResponseHead};
 use crate::upstream::pool::Pools;
 use crate::upstream::{Ask, Lease, Reply, Upstream};
 
@@ -27,25 +27,27 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A place at a server, with the head of its response and what follows it.
 pub(super) type Exchanged = (Lease, ResponseHead, Reply<RequestBody<Incoming>>);
 
-/// Exchanges heads with a server of `upstream`; tries again where the request cannot have had an effect. `cookie` is
-/// what the client brought to name its server.
+/// Exchanges heads with one of `servers`; tries again where the request cannot have had an effect. There is a body only where
+/// the request says so.
 pub(super) async fn exchange(
-    upstream: &Upstream,
-    pools: &Rc<Pools>,
-    (outbound, body): (&Outbound, RequestBody<Incoming>),
-    cookie: Option<&str>,
-    asked: &Asked<'_>,
+    servers: Servers<'_>,
+    (outbound, mut body): (&Outbound, Option<RequestBody<Incoming>>),
+    asker: Asker<'_>,
 ) -> Result<Exchanged, ForwardError> {
-    let mut body = Some(body).filter(|_body| outbound.framing != Framing::Empty);
+    let Servers {
+        upstream,
+        pools,
+        cookie,
+    } = servers;
     let due = outbound
-        .limit(asked.timeouts)
+        .limit(asker.timeouts)
         .map(|limit| Instant::now() + limit);
     let mut tries_left = upstream.config().retries;
     let mut tried = Vec::new();
     let mut failure: Option<ForwardError> = None;
     loop {
         let ask = Ask {
-            client: asked.downstream.client.0.ip(),
+            client: asker.client.0.ip(),
             cookie,
             tried: &tried,
         };
@@ -62,7 +64,7 @@ pub(super) async fn exchange(
             tokio::time::sleep_until(again).await;
         }
         let request = (outbound, &mut body);
-        let failed = match ask_one(upstream, pools, &lease, request, asked).await {
+        let failed = match ask_one(upstream, pools, &lease, request, asker).await {
             Ok((head, reply)) => return Ok((lease, head, reply)),
             Err(failed) => failed,
         };
@@ -77,7 +79,7 @@ pub(super) async fn exchange(
         }
         tries_left -= 1;
         let cause = respond::chain(&error);
-        tracing::debug!(id = %asked.id, server = %lease.addr(), cause, tries_left, "trying again");
+        tracing::debug!(id = %asker.id, server = %lease.addr(), cause, tries_left, "trying again");
         tried.push(lease.endpoint().id());
         failure = Some(error);
     }
@@ -90,7 +92,7 @@ async fn ask_one(
     pools: &Rc<Pools>,
     lease: &Lease,
     (outbound, body): (&Outbound, &mut Option<RequestBody<Incoming>>),
-    asked: &Asked<'_>,
+    asker: Asker<'_>,
 ) -> Result<(ResponseHead, Reply<RequestBody<Incoming>>), Failed> {
     // A tunnel keeps its connection for good, and its handshake is not repeated: it begins on a new one.
     let way = if outbound.key.is_some() {
@@ -99,10 +101,10 @@ async fn ask_one(
         Way::PoolFirst
     };
     let request = (outbound, &mut *body);
-    let outcome = attempt::run(upstream, pools, lease, request, asked, way).await;
+    let outcome = attempt::run(upstream, pools, lease, request, asker, way).await;
     match outcome {
         Err(failed) if is_stale(&failed) && may_repeat(&failed, outbound) => {
-            attempt::run(upstream, pools, lease, (outbound, body), asked, Way::Fresh).await
+            attempt::run(upstream, pools, lease, (outbound, body), asker, Way::Fresh).await
         }
         other => other,
     }

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +91,7 @@ impl Guard {
     pub async fn draining(&self) -> Instant {
         self.shared.begun.cancelled().await;
         self.deadline()
+            .expect("`begin` sets the deadline before it cancels")
     }
 
     /// Whether the drain has begun.
@@ -100,12 +100,10 @@ impl Guard {
         self.shared.begun.is_cancelled()
     }
 
-    fn deadline(&self) -> Instant {
-        *self
-            .shared
-            .deadline
-            .get()
-            .expect("`begin` sets the deadline before it cancels")
+    /// The moment at which whatever still lives is cut; `None`: no drain has begun.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.shared.deadline.get().copied()
     }
 }
 
@@ -114,8 +112,16 @@ impl Guard {
 #[must_use]
 pub fn spread(deadline: Instant) -> Instant {
     let now = Instant::now();
-    let window = deadline.saturating_duration_since(now) / 2;
-    now + Duration::from_secs_f64(window.as_secs_f64() * fastrand::f64())
+    let half = deadline.saturating_duration_since(now) / 2;
+    now + half.mul_f64(fastrand::f64())
+}
+
+/// The same for what cannot be ended in order, in most of the second half: it has had time to come to an end by itself.
+#[must_use]
+pub fn spread_late(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    let half = deadline.saturating_duration_since(now) / 2;
+    now + half.mul_f64(1.0 + 0.9 * fastrand::f64())
 }
 
 #[cfg(test)]

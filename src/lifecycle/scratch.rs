@@ -1,4 +1,5 @@
-//! The worker's scratch buffer: what a connection reads into, so that it need not hold a buffer while it waits.
+//! The worker's scratch buffers: what a connection reads into, and what it puts together to be written, so that it need not
+//! hold a buffer while it waits.
 
 use std::cell::RefCell;
 
@@ -7,7 +8,11 @@ use tokio::io::ReadBuf;
 /// Bytes of the buffer: four TLS records.
 pub const SIZE: usize = 64 * 1024;
 
+/// A frame's buffer that has grown beyond this is not kept.
+const FRAME_KEPT: usize = 4 * SIZE;
+
 thread_local! {
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into_boxed_slice());
 }
 
@@ -17,4 +22,16 @@ thread_local! {
 /// When `read` asks for the buffer again: there is one.
 pub fn with<R>(read: impl FnOnce(&mut ReadBuf<'_>) -> R) -> R {
     SCRATCH.with_borrow_mut(|buffer| read(&mut ReadBuf::new(buffer)))
+}
+
+/// Lends the worker's second buffer, empty, to `write` for as long as it runs: what is put together there to be written.
+///
+/// # Panics
+/// When `write` asks for the buffer again: there is one.
+pub fn with_frame<R>(write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    FRAME.with_borrow_mut(|frame| {
+        frame.clear();
+        frame.shrink_to(FRAME_KEPT);
+        write(frame)
+    })
 }

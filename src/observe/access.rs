@@ -311,6 +311,15 @@ impl StreamRecord {
         self.end = end;
     }
 
+    /// The backend had broken off `down` ago, and the stream goes on at `backend`.
+    pub fn resumed(&self, backend: &dyn fmt::Display, down: Duration) {
+        let Self {
+            id, kind, route, ..
+        } = self;
+        let down_ms = down.as_millis() as u64;
+        tracing::info!(target: TARGET, %id, %kind, %route, %backend, down_ms, "stream resumed");
+    }
+
     /// Says why the stream ended and how long it had been silent then; the `close` record follows.
     pub fn close(mut self, end: End, silence: Duration) {
         self.end = end;

@@ -169,6 +169,7 @@ impl Service {
                     route: &route.name,
                     timeouts: &route.timeouts,
                     websocket: &route.websocket,
+                    event_streams: route.event_streams,
                     streams: &route.streams,
                     stream_limits: route.stream_limits,
                     after_fall: route.after_fall,

@@ -2,7 +2,7 @@
 
 mod direction;
 mod ending;
-pub mod event_stream;
+pub mod events;
 mod follow;
 mod hand_over;
 mod heartbeat;
@@ -34,13 +34,26 @@ pub enum AfterFall {
     Close,
 }
 
-/// Returns when a drain wants this stream to end: at a random moment of the time that the drain leaves.
+/// When in a drain a stream ends: at a random moment, so that not all clients return at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// In the first half of the time.
+    Early,
+    /// In the second half: it cannot be ended in order, and may come to an end by itself.
+    Late,
+}
+
+/// Returns when a drain wants a stream to end.
 ///
 /// # Cancel safety
-/// Nothing is lost when it is dropped.
-pub async fn ending(guard: &drain::Guard) {
+/// Nothing is lost when it is dropped, but for the moment that was drawn.
+async fn ending(guard: &drain::Guard, moment: Moment) {
     let deadline = guard.draining().await;
-    tokio::time::sleep_until(drain::spread(deadline)).await;
+    let due = match moment {
+        Moment::Early => drain::spread(deadline),
+        Moment::Late => drain::spread_late(deadline),
+    };
+    tokio::time::sleep_until(due).await;
 }
 
 /// Returns when this stream is to end before its time, with the reason: a drain, or its server, which `fell` tells of.
@@ -49,11 +62,12 @@ pub async fn ending(guard: &drain::Guard) {
 /// Nothing is lost when it is dropped, but for the moment that was drawn.
 pub async fn cut_short(
     guard: &drain::Guard,
+    moment: Moment,
     fell: impl Future<Output = ()>,
     after_fall: AfterFall,
 ) -> End {
     tokio::select! {
-        () = ending(guard) => End::Drain,
+        () = ending(guard, moment) => End::Drain,
         () = outlived(fell, after_fall) => End::BackendUnhealthy,
     }
 }

@@ -74,6 +74,7 @@ fn check_one(
         action,
         timeouts: timeouts(&table.timeouts),
         websocket: streams::websocket(table, context),
+        event_streams: streams::event_streams(table),
         streams: streams::limits(&table.limits),
         on_unhealthy: table.on_unhealthy.map_or(OnUnhealthy::Keep, |word| word.0),
         request_fields,
@@ -307,6 +308,7 @@ fn tell_useless(table: &route::Route, kind: Kind, context: &mut Context<'_>) {
     let body_size = limits.map(|limits| &limits.body_size);
     let keys = [
         (table.heartbeat.key(), "heartbeat"),
+        (table.resume.key(), "resume"),
         (table.strict.key(), "strict"),
         (
             limits.and_then(|l| l.message_size.key()),

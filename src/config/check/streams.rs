@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use crate::config::check::Context;
-use crate::config::model::{MessageRate, StreamLimits, WebSocket};
+use crate::config::model::{EventStreams, MessageRate, StreamLimits, WebSocket};
 use crate::config::schema::decode::Field;
 use crate::config::schema::route;
 
@@ -22,6 +22,16 @@ pub(crate) fn websocket(table: &route::Route, context: &mut Context<'_>) -> WebS
             .get(|limits| &limits.message_size)
             .and_then(|size| size.0),
         message_rate: message_rate(table, context),
+    }
+}
+
+/// `heartbeat`, `resume` and `timeouts.resume`.
+pub(crate) fn event_streams(table: &route::Route) -> EventStreams {
+    let resumes = table.resume.value().copied().unwrap_or_default();
+    let limit = table.timeouts.get(|timeouts| &timeouts.resume);
+    EventStreams {
+        heartbeat: table.heartbeat.value().and_then(|time| time.0),
+        resume: resumes.then(|| limit.map_or(EventStreams::RESUME, |time| time.0)),
     }
 }
 

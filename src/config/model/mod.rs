@@ -201,6 +201,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What holds for its WebSockets.
     pub websocket: WebSocket,
+    /// What holds for its event streams.
+    pub event_streams: EventStreams,
     /// `limits.streams` and `limits.streams_per_ip`.
     pub streams: StreamLimits,
     /// What becomes of live streams whose server fails its health check. Default keep.
@@ -278,6 +280,21 @@ impl Default for WebSocket {
             message_rate: None,
         }
     }
+}
+
+/// What holds for the event streams of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EventStreams {
+    /// `heartbeat`: the client gets a comment after so much silence. `None`, the default: never.
+    pub heartbeat: Option<Duration>,
+    /// `resume`: a stream that its server breaks off is asked for again, for so long (`timeouts.resume`) after its last event.
+    /// `None`, the default: never.
+    pub resume: Option<Duration>,
+}
+
+impl EventStreams {
+    /// How long a stream is asked for again if the route does not say.
+    pub const RESUME: Duration = Duration::from_secs(30);
 }
 
 /// How fast messages may come.

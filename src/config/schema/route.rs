@@ -47,9 +47,14 @@ table! {
         limits: RouteLimits,
         /// Time limits of what goes to an upstream.
         timeouts: Timeouts,
-        /// A side of a WebSocket that has sent nothing for so long (give or take a tenth) is sent a ping, whose answer the other side
-        /// does not see; see `timeouts.pong`. Absent or `"0"`: never.
+        /// After so much silence (give or take a tenth): the client of an event stream is sent a comment, between two events; a side of
+        /// a WebSocket that has sent nothing is sent a ping, whose answer the other side does not see; see `timeouts.pong`.
+        /// Absent or `"0"`: never.
         heartbeat: TimeLimit<100, DAY>,
+        /// Whether an event stream (a `GET`) that its server breaks off is taken up again, by `Last-Event-ID` and in the same response;
+        /// see `timeouts.resume`. An event that is half there is held back, up to 1 MiB. `false`, the default: the client is told
+        /// of the break.
+        resume: bool,
         /// Whether what breaks RFC 6455 ends a WebSocket (1002, both sides). `false`, the default: it is passed on, and
         /// nothing that needs frames works there any more.
         strict: bool,
@@ -79,7 +84,7 @@ table! {
 }
 
 table! {
-    /// `timeouts = { … }` of a route. `"0"`: no limit, but for `pong`.
+    /// `timeouts = { … }` of a route. `"0"`: no limit, but for `pong` and `resume`.
     Timeouts, "`timeouts` of a `[[route]]`", "a table, `timeouts = { … }`" {
         /// From the end of the request to the head of the response; 504 beyond. Default `"60s"`.
         response: TimeLimit<10, DAY>,
@@ -93,6 +98,8 @@ table! {
         stream_max: TimeLimit<10, { 365 * DAY }>,
         /// After a ping of `heartbeat`, until anything comes; a side that sends nothing is dead. Default `"10s"`, from `"10ms"` to `"1h"`.
         pong: Period<10, HOUR>,
+        /// With `resume`: how long after its last event a broken stream is asked for again. Default `"30s"`, from `"10ms"` to `"1d"`.
+        resume: Period<10, DAY>,
     }
 }
 

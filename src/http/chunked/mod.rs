@@ -17,6 +17,10 @@ pub const TAIL: &[u8] = b"\r\n";
 /// The last chunk with an empty trailer section.
 pub const LAST: &[u8] = b"0\r\n\r\n";
 
+/// Room for what stands before the data of a chunk, whatever its size.
+pub const HEAD_ROOM: usize = 18;
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// Digits of a size, leading zeros included.
 const SIZE_DIGITS: u8 = 16;
 /// Bytes of one chunk's extensions, which are skipped (RFC 9112 §7.1.1: a recipient ought to limit them).
@@ -289,7 +293,6 @@ fn after_size(digits: u8, size: u64, byte: u8) -> Result<State, ChunkError> {
 /// never 0; [`LAST`] or [`trailer_section`] end it.
 pub fn head(len: usize, out: &mut Vec<u8>) {
     debug_assert_ne!(len, 0, "a chunk without data ends the body");
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);
     out.extend(
         (0..digits)
@@ -297,6 +300,28 @@ pub fn head(len: usize, out: &mut Vec<u8>) {
             .map(|place| DIGITS[len >> (4 * place) & 0xf]),
     );
     out.extend_from_slice(b"\r\n");
+}
+
+/// Makes a chunk of the data in `frame`, which begins behind [`HEAD_ROOM`] bytes for its head. Without data it is empty, for
+/// such a chunk would end the body.
+pub fn enclose(frame: &mut Vec<u8>) -> &[u8] {
+    let Some(length) = frame
+        .len()
+        .checked_sub(HEAD_ROOM)
+        .filter(|length| *length > 0)
+    else {
+        return &[];
+    };
+    let mut start = HEAD_ROOM - TAIL.len();
+    frame[start..HEAD_ROOM].copy_from_slice(TAIL);
+    let mut left = length;
+    while left > 0 {
+        start -= 1;
+        frame[start] = DIGITS[left & 0xf];
+        left >>= 4;
+    }
+    frame.extend_from_slice(TAIL);
+    &frame[start..]
 }
 
 /// Appends the last chunk with these trailers, without those that may not stand there (RFC 9110 §6.5.1).

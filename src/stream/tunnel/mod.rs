@@ -25,7 +25,7 @@ use crate::stream::ending::{Ending, Left, Settled, Words};
 use crate::stream::follow::Follower;
 use crate::stream::heartbeat::{Beat, Heartbeat, Reach};
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
-use crate::stream::{AfterFall, Taken, cut_short};
+use crate::stream::{AfterFall, Moment, Taken, cut_short};
 use crate::tls::{ClientStream, ServerStream};
 use crate::upstream::Lease;
 use crate::websocket::boundary::{Extensions, Sender};
@@ -98,7 +98,7 @@ pub async fn run(taken: Taken, opening: Opening) {
     let guard = taken.guard;
     let cut = tokio::select! {
         end = poll_fn(|cx| tunnel.poll_heeding_resets(cx)) => Err(end),
-        end = cut_short(&guard, lease.fell(), after_fall) => Ok(end),
+        end = cut_short(&guard, Moment::Early, lease.fell(), after_fall) => Ok(end),
     };
     let end = match cut {
         Err(end) => end,
