@@ -30,6 +30,8 @@ mod connections;
 mod drain;
 mod errors;
 mod event_stream;
+mod event_stream_life;
+mod event_stream_resume;
 mod firefox;
 mod forward;
 mod forward_faults;
