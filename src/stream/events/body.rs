@@ -6,14 +6,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use super::{Events, Opening, Over, Step};
+use super::flow::Flow;
+use super::{Opening, Over, Step};
 use crate::http::body::BodyError;
 use crate::lifecycle::scratch;
 use crate::observe::access::End;
 
 /// The body. It ends with an error, so that the client sees it cut, when the stream is not ended in order.
 pub struct EventBody {
-    events: Events,
+    flow: Flow,
     state: State,
 }
 
@@ -35,7 +36,7 @@ impl EventBody {
     #[must_use]
     pub fn new(opening: Opening) -> Self {
         Self {
-            events: Events::new(opening),
+            flow: Flow::new(opening),
             state: State::Open,
         }
     }
@@ -59,7 +60,7 @@ impl Body for EventBody {
             State::Over => return Poll::Ready(None),
         }
         let frame = scratch::with_frame(|out| {
-            Poll::Ready(match ready!(body.events.poll(cx, out)) {
+            Poll::Ready(match ready!(body.flow.poll(cx, out)) {
                 Step::Written => Ok(Frame::data(Bytes::copy_from_slice(out))),
                 Step::Bytes(data) => Ok(Frame::data(data)),
                 Step::Trailers(fields) => Ok(Frame::trailers(fields)),
@@ -88,6 +89,6 @@ impl Body for EventBody {
 impl Drop for EventBody {
     fn drop(&mut self) {
         // Dropped before its end: the client has left.
-        self.events.end_by(End::Client, Over::Broken);
+        self.flow.end_by(End::Client, Over::Broken);
     }
 }

@@ -1,6 +1,6 @@
 //! A response without an end on its way to its client: server-sent events, or another body that is made to go on for ever.
 //!
-//! [`Events`] is what is the same wherever the client is. The server's bytes come out of it as they come in; where they are
+//! [`Flow`](flow::Flow) is what is the same wherever the client is. The server's bytes come out of it as they come in; where they are
 //! events it says a word of its own between two of them: a heartbeat, and `retry:` before an end. It owns the stream's
 //! clocks, its end, and its second life when the server breaks and the route says `resume`. [`run`] writes what comes out to
 //! the socket of an HTTP/1.1 client, [`EventBody`] gives it to hyper for one of HTTP/2.
@@ -9,30 +9,25 @@
 //! two events.
 
 mod body;
+mod flow;
 mod passage;
 mod resume;
 mod socket;
 mod source;
+#[cfg(test)]
+mod tests;
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::time::Instant;
 
-use super::lifetime::{Alarm, Expired, Lifetime};
-use super::{AfterFall, Moment, cut_short};
+use super::lifetime::Lifetime;
+use super::{AfterFall, Moment};
 use crate::lifecycle::drain;
 use crate::limits::StreamPermit;
-use crate::observe::access::{End, StreamRecord};
-use crate::sse::encode;
-use crate::sse::position::Position;
+use crate::observe::access::StreamRecord;
 use crate::upstream::Lease;
-use passage::Passage;
-use resume::Outcome;
-use source::Read;
 
 pub use body::EventBody;
 pub use resume::{Reopen, Reopened, Resumption};
@@ -93,347 +88,12 @@ enum Over {
     Broken,
 }
 
-/// A stream that is to end at the next border.
-#[derive(Debug, Clone, Copy)]
-struct Finishing {
-    end: End,
-    /// Without a border until then it breaks off.
-    by: Instant,
-    has_said_retry: bool,
-}
-
-/// How long an event that is half sent may take to its end, in an end of ours that is no drain.
-const FINISH: Duration = Duration::from_secs(5);
-/// What a client is told to wait at least before it returns from an end of ours, and how much more at most: all of them
-/// return to whoever comes after us.
-const RETURN: std::ops::Range<u64> = 250..3_250;
-
-struct Events {
-    /// `None`: it is being asked for again, or over.
-    source: Option<Source>,
-    passage: Passage,
-    resumption: Option<Box<Resumption>>,
-    heartbeat: Option<Heartbeat>,
-    life: Lifetime,
-    alarm: Alarm,
-    /// What ends it before its time.
-    cut: Pin<Box<dyn Future<Output = End>>>,
-    finishing: Option<Finishing>,
-    over: Option<Over>,
-    /// When the server's bytes came that the client may not have yet.
-    came: Option<Instant>,
-    /// `None`: it is written.
-    record: Option<StreamRecord>,
-    lease: Option<Lease>,
-    after_fall: AfterFall,
-    guard: drain::Guard,
-    _permit: StreamPermit,
-}
-
-struct Heartbeat {
-    /// Each stream's own: what the route says, give or take a tenth.
-    every: Duration,
-    due: Instant,
-}
-
-impl Events {
-    fn new(opening: Opening) -> Self {
-        let Opening { content, life, .. } = opening;
-        let (resumption, passage) = match opening.resume {
-            Some((resumption, last_id)) if content == Content::Events => (
-                Some(Box::new(resumption)),
-                Passage::resumable(last_id.as_deref()),
-            ),
-            _ => (None, Passage::new(content)),
-        };
-        let heartbeat = opening
-            .heartbeat
-            .filter(|_every| content == Content::Events);
-        let mut events = Self {
-            source: Some(opening.source),
-            passage,
-            resumption,
-            heartbeat: heartbeat.map(Heartbeat::new),
-            life,
-            alarm: Alarm::default(),
-            cut: Box::pin(std::future::pending()),
-            finishing: None,
-            over: None,
-            came: None,
-            record: Some(opening.record),
-            lease: Some(opening.lease),
-            after_fall: opening.after_fall,
-            guard: opening.guard,
-            _permit: opening.permit,
-        };
-        events.watch();
-        events
-    }
-
-    /// What is next for the client, which has taken all that came before. What is [`Step::Written`] is in `out`.
-    fn poll(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Step> {
-        self.measure();
-        let empty = out.len();
-        loop {
-            self.poll_cut(cx);
-            self.own_word(Instant::now(), out);
-            if out.len() > empty {
-                return Poll::Ready(self.passed(out.len() - empty, Step::Written));
-            }
-            if let Some(over) = self.over {
-                return Poll::Ready(Step::Over(over));
-            }
-            match self.poll_server(cx, out) {
-                Poll::Ready(Some(Step::Bytes(data))) => {
-                    return Poll::Ready(self.passed(data.len(), Step::Bytes(data)));
-                }
-                Poll::Ready(Some(step)) => return Poll::Ready(step),
-                Poll::Ready(None) => {
-                    if out.len() > empty {
-                        self.resumption.iter_mut().for_each(|it| it.is_well());
-                        return Poll::Ready(self.passed(out.len() - empty, Step::Written));
-                    }
-                    continue;
-                }
-                Poll::Pending => {}
-            }
-            ready!(self.alarm.poll(cx, self.due()));
-            self.expire(Instant::now());
-        }
-    }
-
-    /// Ready when the stream is over for a client that does not take what it was given.
-    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            self.poll_cut(cx);
-            let by = self.finishing.map(|finishing| finishing.by);
-            if let Some(finishing) = self.finishing
-                && Instant::now() >= finishing.by
-            {
-                self.end_by(finishing.end, Over::Broken);
-                return Poll::Ready(());
-            }
-            let due = self.life.due().into_iter().chain(by).min();
-            ready!(self.alarm.poll(cx, due));
-            self.expire(Instant::now());
-        }
-    }
-
-    /// Looks for more from the server: what there is may be in `out` too.
-    fn poll_server(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Option<Step>> {
-        let Some(source) = &mut self.source else {
-            return self.poll_resumed(cx).map(|()| None);
-        };
-        let passage = &mut self.passage;
-        let read = ready!(source.poll(cx, |data| passage.pass(data, out)));
-        match read {
-            Read::Lent => self.came(),
-            Read::Given(data) => {
-                self.came();
-                if self.passage.is_clear() {
-                    self.passage.note(&data);
-                    return Poll::Ready(Some(Step::Bytes(data)));
-                }
-                self.passage.pass(&data, out);
-            }
-            Read::Trailers(fields) => return Poll::Ready(Some(Step::Trailers(fields))),
-            Read::Closed | Read::Broken if self.break_off() => {}
-            Read::Ended | Read::Closed => {
-                self.passage.finish(out);
-                self.end_by(End::Backend, Over::Whole);
-            }
-            Read::Broken => self.end_by(End::BackendFailed, Over::Broken),
-        }
-        Poll::Ready(None)
-    }
-
-    /// Looks whether a stream that broke goes on.
-    fn poll_resumed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let position = self.passage.position();
-        let last_id = position.and_then(Position::last_id);
-        let retry = position.and_then(Position::retry);
-        let Some(resumption) = &mut self.resumption else {
-            self.end_by(End::BackendFailed, Over::Broken);
-            return Poll::Ready(());
-        };
-        match ready!(resumption.poll(cx, last_id, retry)) {
-            Outcome::Taken { source, lease } => {
-                let down = resumption.down();
-                if let Some(record) = &self.record {
-                    record.resumed(lease.addr(), down);
-                }
-                self.source = Some(source);
-                self.lease = Some(lease);
-                self.watch();
-            }
-            // The client asks for itself when this one ends, and hears the same.
-            Outcome::Refused(_status) => self.end_by(End::Backend, Over::Whole),
-            Outcome::GivenUp => self.end_by(End::BackendFailed, Over::Broken),
-        }
-        Poll::Ready(())
-    }
-
-    /// Lets the server go, to ask for the stream again. False: it cannot be taken up where it is.
-    fn break_off(&mut self) -> bool {
-        let (Some(resumption), Some(position)) = (&mut self.resumption, self.passage.position())
-        else {
-            return false;
-        };
-        resumption.begin(position.retry());
-        self.passage.broke();
-        self.source = None;
-        self.lease = None;
-        self.watch();
-        true
-    }
-
-    /// Watches for what ends the stream before its time.
-    fn watch(&mut self) {
-        let (guard, after_fall) = (self.guard.clone(), self.after_fall);
-        let moment = self.passage.content().moment();
-        self.cut = match &self.lease {
-            Some(lease) => {
-                let fell = lease.fell();
-                Box::pin(async move { cut_short(&guard, moment, fell, after_fall).await })
-            }
-            None => Box::pin(async move {
-                super::ending(&guard, moment).await;
-                End::Drain
-            }),
-        };
-    }
-
-    fn poll_cut(&mut self, cx: &mut Context<'_>) {
-        if self.finishing.is_some() || self.over.is_some() {
-            return;
-        }
-        let Poll::Ready(end) = self.cut.as_mut().poll(cx) else {
-            return;
-        };
-        // Another server may have the rest.
-        if end == End::BackendUnhealthy && self.break_off() {
-            return;
-        }
-        let now = Instant::now();
-        let by = match self.guard.deadline().filter(|_| end == End::Drain) {
-            Some(deadline) => now + deadline.saturating_duration_since(now) * 3 / 4,
-            None => now + FINISH,
-        };
-        self.finish(end, by);
-    }
-
-    /// The stream is to end at the next border.
-    fn finish(&mut self, end: End, by: Instant) {
-        self.record.iter_mut().for_each(|record| record.ending(end));
-        self.finishing = Some(Finishing {
-            end,
-            by: match self.passage.content() {
-                Content::Events => by,
-                Content::Opaque => Instant::now(),
-            },
-            has_said_retry: false,
-        });
-    }
-
-    /// Its time may be over.
-    fn expire(&mut self, now: Instant) {
-        if self.finishing.is_some() {
-            return;
-        }
-        match self.life.expired(now) {
-            Some(Expired::Idle) => self.finish(End::Idle, now + FINISH),
-            Some(Expired::Age) => self.finish(End::Age, now + FINISH),
-            None => {}
-        }
-    }
-
-    /// Says what is due, where there is room for it.
-    fn own_word(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let may_speak = self.passage.may_speak();
-        if self.over.is_some() {
-            return;
-        }
-        if let Some(finishing) = &mut self.finishing {
-            let end = finishing.end;
-            if !may_speak {
-                if now >= finishing.by {
-                    self.end_by(end, Over::Broken);
-                }
-            } else if finishing.has_said_retry {
-                self.end_by(end, Over::Whole);
-            } else {
-                finishing.has_said_retry = true;
-                encode::retry(fastrand::u64(RETURN), out);
-                encode::end(out);
-            }
-            return;
-        }
-        let Some(heartbeat) = &mut self.heartbeat else {
-            return;
-        };
-        if may_speak && now >= heartbeat.due {
-            encode::comment("", out);
-            encode::end(out);
-            self.passage.spoke();
-        }
-    }
-
-    /// So many bytes go to the client.
-    fn passed(&mut self, bytes: usize, step: Step) -> Step {
-        self.record
-            .iter_mut()
-            .for_each(|record| record.bytes_out += bytes as u64);
-        if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.due = Instant::now() + heartbeat.every;
-        }
-        step
-    }
-
-    fn came(&mut self) {
-        self.life.touch();
-        self.came = Some(Instant::now());
-    }
-
-    /// The client has taken all that it was given.
-    fn measure(&mut self) {
-        let _added = self.came.take().map(|came| came.elapsed());
-    }
-
-    /// When it is to be looked again at the latest.
-    fn due(&self) -> Option<Instant> {
-        let by = self.finishing.map(|finishing| finishing.by);
-        let heartbeat = self.heartbeat.as_ref().map(|heartbeat| heartbeat.due);
-        let heartbeat = heartbeat.filter(|_due| self.passage.may_speak());
-        let life = self.life.due().filter(|_due| by.is_none());
-        [by, heartbeat, life].into_iter().flatten().min()
-    }
-
-    /// It has ended, and why; only the first reason counts.
-    fn end_by(&mut self, end: End, over: Over) {
-        if let Some(record) = self.record.take() {
-            record.close(end, self.life.silence());
-        }
-        self.source = None;
-        self.over.get_or_insert(over);
-    }
-}
-
 impl Content {
     /// What has no borders cannot be ended in order, so it gets most of a drain's time to come to an end by itself.
     fn moment(self) -> Moment {
         match self {
             Self::Events => Moment::Early,
             Self::Opaque => Moment::Late,
-        }
-    }
-}
-
-impl Heartbeat {
-    fn new(every: Duration) -> Self {
-        let every = every.mul_f64(0.9 + 0.2 * fastrand::f64());
-        Self {
-            every,
-            due: Instant::now() + every,
         }
     }
 }

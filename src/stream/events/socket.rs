@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Events, Opening, Over, Step};
+use super::flow::Flow;
+use super::{Opening, Over, Step};
 use crate::http::chunked;
 use crate::lifecycle::scratch;
 use crate::observe::access::End;
@@ -38,16 +39,16 @@ pub async fn run(taken: Taken, head: Bytes, framing: Framing, opening: Opening) 
         .stream
         .give_up_after(UNACKNOWLEDGED + opening.heartbeat.unwrap_or_default());
     let _held = taken.guard;
-    let mut events = Events::new(opening);
+    let mut flow = Flow::new(opening);
     let mut client = Client {
         stream: taken.stream,
         outflow: Outflow::new(head),
         framing,
         has_end: false,
     };
-    let over = poll_fn(|cx| client.poll(cx, &mut events)).await;
-    events.end_by(End::Client, Over::Broken);
-    drop(events);
+    let over = poll_fn(|cx| client.poll(cx, &mut flow)).await;
+    flow.end_by(End::Client, Over::Broken);
+    drop(flow);
     if let Some(over) = over {
         // Whether the client still took it does not matter any more.
         let _ = tokio::time::timeout(LAST_WORD, client.farewell(over)).await;
@@ -64,8 +65,8 @@ struct Client {
 
 impl Client {
     /// Ready when the stream is over; `None`: the client has left it.
-    fn poll(&mut self, cx: &mut Context<'_>, events: &mut Events) -> Poll<Option<Over>> {
-        let over = self.poll_give(cx, events);
+    fn poll(&mut self, cx: &mut Context<'_>, flow: &mut Flow) -> Poll<Option<Over>> {
+        let over = self.poll_give(cx, flow);
         if over.is_ready() {
             return over;
         }
@@ -73,18 +74,18 @@ impl Client {
         self.poll_left(cx).map(|()| None)
     }
 
-    fn poll_give(&mut self, cx: &mut Context<'_>, events: &mut Events) -> Poll<Option<Over>> {
+    fn poll_give(&mut self, cx: &mut Context<'_>, flow: &mut Flow) -> Poll<Option<Over>> {
         loop {
             match self.outflow.poll_clear(cx, &mut self.stream) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_broken)) => return Poll::Ready(None),
                 Poll::Pending => {
-                    return events.poll_blocked(cx).map(|()| Some(Over::Broken));
+                    return flow.poll_blocked(cx).map(|()| Some(Over::Broken));
                 }
             }
             let given = scratch::with_frame(|frame| {
                 frame.resize(chunked::HEAD_ROOM, 0);
-                match ready!(events.poll(cx, frame)) {
+                match ready!(flow.poll(cx, frame)) {
                     Step::Written => {}
                     Step::Bytes(data) => frame.extend_from_slice(&data),
                     Step::Trailers(fields) => {
