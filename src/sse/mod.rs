@@ -6,6 +6,9 @@
 
 pub mod bom;
 pub mod boundary;
+pub mod decode;
 pub mod encode;
 mod field;
 pub mod position;
+#[cfg(test)]
+mod tests;

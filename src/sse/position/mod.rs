@@ -72,17 +72,23 @@ impl Position {
 
     /// Follows the stream's next bytes, however it is split.
     pub fn follow(&mut self, mut data: &[u8]) {
-        while let Some(token) = self.fields.next(&mut data) {
-            match token {
-                Token::Part(Field::Id, part) => self.value.push(part),
-                Token::Part(Field::Retry, part) => self.retry.push(part),
-                Token::End(Field::Id) => self.end_id(),
-                Token::End(Field::Retry) => self.end_retry(),
-                Token::End(Field::Data) => self.has_data = true,
-                Token::Block => self.end_block(),
-                Token::Part(Field::Data | Field::Event, _) | Token::End(Field::Event) => {}
-            }
+        while self.next(&mut data).is_some() {}
+    }
+
+    /// Takes notice of the next token of `data`, which shrinks to what lies behind it. A block has taken its effect
+    /// when its end is told.
+    pub(super) fn next<'d>(&mut self, data: &mut &'d [u8]) -> Option<Token<'d>> {
+        let token = self.fields.next(data)?;
+        match token {
+            Token::Part(Field::Id, part) => self.value.push(part),
+            Token::Part(Field::Retry, part) => self.retry.push(part),
+            Token::End(Field::Id) => self.end_id(),
+            Token::End(Field::Retry) => self.end_retry(),
+            Token::End(Field::Data) => self.has_data = true,
+            Token::Block => self.end_block(),
+            Token::Part(Field::Data | Field::Event, _) | Token::End(Field::Event) => {}
         }
+        Some(token)
     }
 
     /// The last event ID, as the last whole block left it, fit for a `Last-Event-ID` header field. `None` when there is
@@ -192,3 +198,6 @@ impl Retry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
