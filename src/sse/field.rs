@@ -27,6 +27,17 @@ impl Field {
             _ => return None,
         })
     }
+
+    /// The field whose whole name and colon begin `data`, and what lies behind them.
+    fn leading(data: &[u8]) -> Option<(Self, &[u8])> {
+        Some(match data {
+            [b'd', b'a', b't', b'a', b':', value @ ..] => (Self::Data, value),
+            [b'e', b'v', b'e', b'n', b't', b':', value @ ..] => (Self::Event, value),
+            [b'i', b'd', b':', value @ ..] => (Self::Id, value),
+            [b'r', b'e', b't', b'r', b'y', b':', value @ ..] => (Self::Retry, value),
+            _ => return None,
+        })
+    }
 }
 
 /// What a stream is made of.
@@ -88,6 +99,11 @@ impl Fields {
                     if byte == b' ' {
                         *data = rest;
                     }
+                }
+                // A line that comes whole is not read byte by byte.
+                State::LineStart if let Some((field, value)) = Field::leading(data) => {
+                    *data = value;
+                    self.state = State::Colon(field);
                 }
                 _ => {
                     *data = rest;
