@@ -51,6 +51,7 @@ mod tunnel;
 mod tunnel_ends;
 mod tunnel_faults;
 mod tunnel_h2;
+mod tunnel_vanished;
 mod uploads;
 mod upstream_balance;
 mod upstream_dns;

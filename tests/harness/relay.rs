@@ -1,9 +1,11 @@
-//! A wire that can be cut: TCP to and fro between a client and the program, until the test ends all of it at once.
+//! A wire that can be cut: TCP to and fro between a client and the program, or the program and its backend, until the
+//! test ends all of it at once, or lets nothing pass any more.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A listening relay.
@@ -11,6 +13,7 @@ pub struct Relay {
     /// Where clients connect.
     pub address: SocketAddr,
     connections: Arc<Mutex<JoinSet<()>>>,
+    frozen: watch::Sender<bool>,
     _accepting: JoinSet<()>,
 }
 
@@ -21,10 +24,16 @@ impl Relay {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(JoinSet::new()));
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, target, Arc::clone(&connections)));
+        let (frozen, freezing) = watch::channel(false);
+        accepting.spawn(accept(
+            listener,
+            target,
+            (Arc::clone(&connections), freezing),
+        ));
         Self {
             address,
             connections,
+            frozen,
             _accepting: accepting,
         }
     }
@@ -33,18 +42,38 @@ impl Relay {
     pub fn cut(&self) {
         self.connections.lock().unwrap().abort_all();
     }
+
+    /// Lets nothing pass any more, not even an end, and keeps every socket open: as when one side loses its power, and
+    /// what is between the two does not tell.
+    pub fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, connections: Arc<Mutex<JoinSet<()>>>) {
+async fn accept(
+    listener: TcpListener,
+    target: SocketAddr,
+    (connections, freezing): (Arc<Mutex<JoinSet<()>>>, watch::Receiver<bool>),
+) {
     loop {
-        let Ok((mut near, _)) = listener.accept().await else {
+        let Ok((near, _)) = listener.accept().await else {
             continue;
         };
-        connections.lock().unwrap().spawn(async move {
-            if let Ok(mut far) = TcpStream::connect(target).await {
-                // Either side's end is the end; how it came is not the relay's to tell.
-                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-            }
-        });
+        let passing = pass(near, target, freezing.clone());
+        connections.lock().unwrap().spawn(passing);
+    }
+}
+
+async fn pass(mut near: TcpStream, target: SocketAddr, mut freezing: watch::Receiver<bool>) {
+    let Ok(mut far) = TcpStream::connect(target).await else {
+        return;
+    };
+    let ended = tokio::select! {
+        // Either side's end is the end; how it came is not the relay's to tell.
+        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => true,
+        frozen = freezing.wait_for(|frozen| *frozen) => frozen.is_err(),
+    };
+    if !ended {
+        std::future::pending::<()>().await;
     }
 }
