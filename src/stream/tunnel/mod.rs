@@ -5,134 +5,24 @@
 //! not with a torn connection: see [`Ending`](crate::stream::ending). Invariant: a tunnel that is ending is done within
 //! seconds, whatever its peers do.
 
+mod start;
 #[cfg(test)]
 mod tests;
 
-use std::future::poll_fn;
-use std::task::{Context, Poll};
-use std::time::Duration;
+pub use start::{Opening, run};
 
-use bytes::Bytes;
+use std::task::{Context, Poll};
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::config::model::WebSocket;
-use crate::lifecycle::drain;
-use crate::limits::StreamPermit;
 use crate::observe::access::{End, StreamRecord};
 use crate::stream::direction::{Direction, Happened};
 use crate::stream::ending::{Ending, Left, Settled, Words};
-use crate::stream::follow::Follower;
 use crate::stream::heartbeat::{Beat, Heartbeat, Reach};
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
-use crate::stream::{AfterFall, Moment, Taken, cut_short};
 use crate::tls::{ClientStream, ServerStream};
-use crate::upstream::Lease;
-use crate::websocket::boundary::{Extensions, Sender};
 use crate::websocket::close::{self, CloseCode};
-
-/// What a tunnel needs besides its client.
-pub struct Opening {
-    /// The backend's socket.
-    pub backend: ServerStream,
-    /// What the client gets first: the head of the 101.
-    pub greeting: Bytes,
-    /// What the backend sent behind its head.
-    pub early: Bytes,
-    /// Its clocks.
-    pub life: Lifetime,
-    /// Its rules.
-    pub rules: WebSocket,
-    /// Whether the handshake agreed on extensions.
-    pub extensions: Extensions,
-    /// Its record, open.
-    pub record: StreamRecord,
-    /// Its place at the backend, held to its end.
-    pub lease: Lease,
-    /// Its place on the route, held to its end.
-    pub permit: StreamPermit,
-    /// What becomes of it when the backend fails its health check.
-    pub after_fall: AfterFall,
-}
-
-/// Data that a peer does not acknowledge for so long, and a heartbeat, ends its connection: what proxies usually
-/// allow between two writes.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
-
-/// Runs a tunnel to its end.
-pub async fn run(taken: Taken, opening: Opening) {
-    let Opening {
-        mut record,
-        lease,
-        permit: _held,
-        after_fall,
-        rules,
-        ..
-    } = opening;
-    let limit = UNACKNOWLEDGED + rules.heartbeat.unwrap_or_default();
-    taken.stream.give_up_after(limit);
-    opening.backend.give_up_after(limit);
-    let follow = |sender| Follower::new(sender, opening.extensions, &rules);
-    let mut tunnel = Tunnel {
-        client: taken.stream,
-        backend: opening.backend,
-        up: Direction::new(
-            Sender::Client,
-            follow(Sender::Client),
-            Bytes::new(),
-            taken.early,
-        ),
-        down: Direction::new(
-            Sender::Server,
-            follow(Sender::Server),
-            opening.greeting,
-            opening.early,
-        ),
-        life: opening.life,
-        alarm: Alarm::default(),
-        heart: hearts(&rules, Instant::now()),
-        first: None,
-        said: None,
-        ending: None,
-    };
-    let guard = taken.guard;
-    let cut = tokio::select! {
-        end = poll_fn(|cx| tunnel.poll_heeding_resets(cx)) => Err(end),
-        end = cut_short(&guard, Moment::Early, lease.fell(), after_fall) => Ok(end),
-    };
-    let end = match cut {
-        Err(end) => end,
-        Ok(end) => {
-            record.ending(end);
-            tunnel.cut(end, finish_by(end, &guard).await);
-            poll_fn(|cx| tunnel.poll_heeding_resets(cx)).await
-        }
-    };
-    record.bytes_in = tunnel.up.moved();
-    record.bytes_out = tunnel.down.moved();
-    record.messages_in = Some(tunnel.up.follower().messages());
-    record.messages_out = Some(tunnel.down.follower().messages());
-    record.close_code = tunnel.close_code();
-    record.close(end, tunnel.life.silence());
-}
-
-/// The client's and the backend's heartbeat.
-fn hearts(rules: &WebSocket, now: Instant) -> Option<Box<[Heartbeat; 2]>> {
-    let peer = |every| Heartbeat::new(every, rules.pong, now);
-    rules
-        .heartbeat
-        .map(|every| Box::new([peer(every), peer(every)]))
-}
-
-/// How long a frame that is half sent may take to its end: in a drain, three quarters of the time that it leaves.
-async fn finish_by(end: End, guard: &drain::Guard) -> Instant {
-    let now = Instant::now();
-    if end != End::Drain {
-        return now + Ending::FINISH;
-    }
-    let left = guard.draining().await.saturating_duration_since(now);
-    now + left * 3 / 4
-}
 
 /// One of the two peers, and the direction that it is the source of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +69,27 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
+    /// A tunnel that begins now between these two, with a direction up and one down.
+    fn new(
+        (client, backend): (C, B),
+        (up, down): (Direction, Direction),
+        life: Lifetime,
+        heart: Option<Box<[Heartbeat; 2]>>,
+    ) -> Self {
+        Self {
+            client,
+            backend,
+            up,
+            down,
+            life,
+            alarm: Alarm::default(),
+            heart,
+            first: None,
+            said: None,
+            ending: None,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let up = self.up.poll(cx, &mut self.client, &mut self.backend);
@@ -392,6 +303,15 @@ where
             Some(End::Client) => up.close_code(),
             _ => down.close_code().or(up.close_code()),
         })
+    }
+
+    /// Tells the record what has passed.
+    fn tell(&self, record: &mut StreamRecord) {
+        record.bytes_in = self.up.moved();
+        record.bytes_out = self.down.moved();
+        record.messages_in = Some(self.up.follower().messages());
+        record.messages_out = Some(self.down.follower().messages());
+        record.close_code = self.close_code();
     }
 
     fn due(&self) -> Option<Instant> {
