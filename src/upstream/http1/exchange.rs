@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http_body::Body;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
+use super::clock::Clock;
 use super::connection::Connection;
 use super::head::{self, BadHead, Framing, ResponseHead};
 use super::reply::Reply;
@@ -223,41 +224,6 @@ where
         });
         let broken = |source| ExchangeError::Broken { answered, source };
         Poll::Ready(ready!(read).map_err(broken)?)
-    }
-}
-
-/// Measures the time since the request's last progress. The timer is made when it is first waited for: a server that
-/// answers at once costs none.
-struct Clock {
-    limit: Duration,
-    written: u64,
-    since: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Clock {
-    fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            written: 0,
-            since: Instant::now(),
-            timer: None,
-        }
-    }
-
-    fn poll_expired(&mut self, cx: &mut Context<'_>, written: u64) -> Poll<Duration> {
-        if written != self.written {
-            self.written = written;
-            self.since = Instant::now();
-        }
-        let due = self.since + self.limit;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if timer.deadline() != due {
-            timer.as_mut().reset(due);
-        }
-        timer.as_mut().poll(cx).map(|()| self.limit)
     }
 }
 

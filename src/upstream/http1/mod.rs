@@ -5,6 +5,7 @@
 //!
 //! Strict means: a response that two parsers could read in two ways is an error, never a guess.
 
+mod clock;
 mod connection;
 mod exchange;
 mod head;
