@@ -61,7 +61,7 @@ impl Permits {
     }
 }
 
-/// The long streams of one route that live now. It outlives reloads with the route's name; the limits are those of the
+/// The long streams of one route that live now. It outlives reloads with the route's key; the limits are those of the
 /// moment at which a stream begins.
 #[derive(Debug, Clone, Default)]
 pub struct Streams(Arc<Live>);

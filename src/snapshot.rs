@@ -33,7 +33,7 @@ pub struct Snapshot {
     pub acceptor: Option<Acceptor>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
-    /// The long streams of each route, by its name.
+    /// The long streams of each route, by its key.
     streams: BTreeMap<Arc<str>, Streams>,
 }
 
@@ -131,8 +131,10 @@ impl Snapshot {
             .routes
             .iter()
             .map(|route| {
-                let kept = previous.and_then(|previous| previous.streams.get(&route.name));
-                (route.name.clone(), kept.cloned().unwrap_or_default())
+                let key = route.key();
+                let kept = previous.and_then(|previous| previous.streams.get(&key));
+                let streams = kept.cloned().unwrap_or_default();
+                (key, streams)
             })
             .collect();
         let router = router(&config, &upstreams, &bridges, &streams)?;
@@ -195,7 +197,7 @@ fn router(
                 timeouts: route.timeouts.clone(),
                 websocket: route.websocket.clone(),
                 event_streams: route.event_streams,
-                streams: streams.get(&route.name).ok_or(BuildError::Routes)?.clone(),
+                streams: streams.get(&route.key()).ok_or(BuildError::Routes)?.clone(),
                 stream_limits: route.streams,
                 after_fall: match route.on_unhealthy {
                     OnUnhealthy::Keep => AfterFall::Keep,

@@ -200,6 +200,41 @@ async fn streams_of_a_route_are_limited_and_given_back() {
     }
 }
 
+/// Two routes that differ in their methods alone have streams of their own, before a reload and after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_that_differ_in_their_methods_count_their_own_streams() {
+    let mut backend = Backend::by_hand().await;
+    let route = |method: &str, streams: u32| {
+        format!(
+            "[[route]]\npath = \"/ws\"\nmethods = [\"{method}\"]\nupstream = \"app\"\nlimits = {{ streams = {streams} }}\n"
+        )
+    };
+    let upstream = backend.upstream("app");
+    let text = |posts: u32| {
+        let (get, post) = (route("GET", 1), route("POST", posts));
+        format!("{upstream}{get}{post}")
+    };
+    let gate = Gate::start(&text(9)).await;
+    let post = "POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut client = gate.tls().await;
+        client.send(post).await;
+        let mut exchange = backend.next().await;
+        exchange.wire.send(head).await;
+        assert_eq!(client.head().await.status(), 200);
+        open.push((client, exchange));
+    }
+    // Their two places are not taken from the one of the other route.
+    let (first, _) = tokio::join!(WebSocketClient::open(&gate, "/ws", &[]), backend.feed());
+    gate.reload_well(&text(8)).await;
+    let mut second = gate.tls().await;
+    second.send(handshake("/ws", "")).await;
+    assert_eq!(second.head().await.status(), 503);
+    drop(first);
+}
+
 /// Every client in the middle of a large message and out of it sees 1001 at a drain. `STREAMGATE_TUNNELS` says how many.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_closes_every_tunnel_with_1001_and_tears_none() {

@@ -91,7 +91,7 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
         config
             .routes
             .iter()
-            .map(|route| (route.name.clone(), route.clone()))
+            .map(|route| (route.key(), route.clone()))
             .collect()
     };
     let (old, new): (BTreeMap<Arc<str>, _>, BTreeMap<Arc<str>, _>) =

@@ -217,6 +217,20 @@ pub struct Route {
     pub body_size: Option<u64>,
 }
 
+impl Route {
+    /// What tells it from every other route, in this configuration and the next: its name, and the methods where it lists
+    /// some, for another route may have the same host and path with others.
+    #[must_use]
+    pub fn key(&self) -> Arc<str> {
+        if self.methods.is_empty() {
+            return self.name.clone();
+        }
+        let mut methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
+        methods.sort_unstable();
+        format!("{} ({})", self.name, methods.join(", ")).into()
+    }
+}
+
 /// What a route does: exactly one of these keys.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RouteAction {
