@@ -36,7 +36,7 @@ pub(super) enum Happened {
 pub(super) struct Heard {
     /// Anything at all.
     pub(super) anything: bool,
-    /// More than pings, pongs and the answers to our own.
+    /// More than pings, pongs and the answers to our own, and it passes.
     pub(super) activity: bool,
 }
 
@@ -173,6 +173,16 @@ impl Direction {
     /// The payload of a ping to the source of this direction, whose pong will not pass.
     pub(super) fn await_pong(&mut self) -> PingPayload {
         self.follower.await_pong()
+    }
+
+    /// Whether the source itself has pinged the sink since the sink was heard last, and the ping is out.
+    pub(super) fn has_passed_ping(&self) -> bool {
+        self.follower.has_pinged() && !self.is_blocked()
+    }
+
+    /// The sink has been heard: it owes nobody an answer.
+    pub(super) fn sink_was_heard(&mut self) {
+        self.follower.forget_ping();
     }
 
     /// Pings the sink, between the next two frames.
@@ -348,10 +358,11 @@ impl Direction {
         let followed = self.follower.follow(data);
         self.held.keep(&data[followed.hold.clone()]);
         self.heard.anything = true;
-        self.heard.activity |= followed.active;
         if self.sink != Sink::Open {
+            // What reaches nobody keeps nothing alive.
             return None;
         }
+        self.heard.activity |= followed.active;
         let written = match followed.border {
             Some(border) if self.ping.is_some() || self.close.is_some() => {
                 let (before, after) = data[..followed.pass].split_at(border);

@@ -5,16 +5,17 @@
 //! part is missing is held back by the caller, so that at any moment at most one payload stands between us and a frame
 //! of our own.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use tokio::time::Instant;
 
 use super::pace::Pace;
-use crate::config::model::WebSocket;
+use crate::config::model::{MessageRate, WebSocket};
 use crate::websocket::boundary::{
     Boundary, Event, Extensions, FrameHead, MAX_HEAD, Opcode, Sender,
 };
-use crate::websocket::close::{CloseCode, NO_CODE};
+use crate::websocket::close::{self, CloseCode, NO_CODE};
 use crate::websocket::frame::{self, PING_PAYLOAD, PingPayload};
 
 /// The longest piece of a frame that is held back: a masked pong of ours without its last byte, or a head.
@@ -30,15 +31,29 @@ pub(super) struct Follower {
     /// The opcode of the frame that is passing.
     current: Opcode,
     close: Option<CloseSeen>,
+    /// Whether the source has pinged the other side, which has not been heard since.
+    pinged: bool,
     messages: u64,
 }
 
 struct MessageLimits {
     size: Option<u64>,
     pace: Option<Pace>,
+    /// How fast frames may come that begin no message.
+    others: Option<Pace>,
     /// Bytes that the frames of the running message have announced so far.
     announced: u64,
 }
+
+/// For each message so many frames that begin none: pings, pongs, small fragments.
+const OTHERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// So many of them may come in a second at least, and at once.
+const OTHERS_AT_LEAST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+/// A further fragment of a message that is not shorter than this is what large messages are made of, and is bounded by
+/// their size.
+const LARGE_FRAGMENT: u64 = 1024;
 
 /// A Close frame that the source sent: its code comes in the payload's first two bytes.
 #[derive(Debug, Clone, Copy)]
@@ -71,9 +86,8 @@ impl Follower {
         let limits = limited.then(|| {
             Box::new(MessageLimits {
                 size: rules.message_size,
-                pace: rules
-                    .message_rate
-                    .map(|rate| Pace::new(rate, Instant::now())),
+                pace: pace(rules.message_rate),
+                others: pace(rules.message_rate.map(others)),
                 announced: 0,
             })
         });
@@ -84,6 +98,7 @@ impl Follower {
             awaited: None,
             current: Opcode::Continuation,
             close: None,
+            pinged: false,
             messages: 0,
         }
     }
@@ -111,6 +126,16 @@ impl Follower {
         })
     }
 
+    /// Whether the source has pinged the other side, which has not been heard since.
+    pub(super) fn has_pinged(&self) -> bool {
+        self.pinged
+    }
+
+    /// The other side has been heard.
+    pub(super) fn forget_ping(&mut self) {
+        self.pinged = false;
+    }
+
     /// The payload of a ping that goes to the source: its pong will not pass. A new one, unless one is still
     /// unanswered.
     pub(super) fn await_pong(&mut self) -> PingPayload {
@@ -126,7 +151,7 @@ impl Follower {
         let (mut at, mut frame_at) = (0, 0);
         let mut forbidden_from = None;
         loop {
-            let before = self.awaited.map(|_payload| self.boundary.clone());
+            let before = self.boundary.clone();
             let mut rest = &data[at..];
             let event = self.boundary.next(&mut rest);
             let taken = data.len() - rest.len();
@@ -134,22 +159,22 @@ impl Follower {
                 Ok(Some(Event::Head(head))) => {
                     frame_at = at;
                     at = taken;
-                    if let Some(code) = self.judge(&head) {
-                        // What follows is only looked at for the Close that answers ours.
-                        self.limits = None;
-                        followed.fault = Some(code);
-                        forbidden_from = Some(frame_at);
-                    }
-                    if self.may_be_ours(&head) && data.len() - at < PING_PAYLOAD {
+                    let payload = &data[at..];
+                    if payload.len() < self.looks_ahead(&head) {
                         // Too little of it is here to tell.
-                        self.boundary = before.expect("only a pong that is awaited may be ours");
+                        self.boundary = before;
                         followed.hold = frame_at..data.len();
                         at = frame_at;
                         break;
                     }
-                    if self.is_ours(&head, &data[at..]) {
+                    if self.is_ours(&head, payload) {
                         self.awaited = None;
                         swallowed = frame_at..at + PING_PAYLOAD;
+                    } else if let Some(code) = self.judge(&head, payload) {
+                        // What follows is only looked at for the Close that answers ours.
+                        (self.limits, self.strict) = (None, false);
+                        followed.fault = Some(code);
+                        forbidden_from = Some(frame_at);
                     }
                     self.head(&head);
                     followed.active |= self.is_activity();
@@ -170,7 +195,8 @@ impl Follower {
                     followed.hold = at..data.len();
                     break;
                 }
-                Err(_violation) if self.strict => {
+                // What cannot be followed cannot be limited either.
+                Err(_violation) if self.strict || self.limits.is_some() => {
                     followed.fault = Some(CloseCode::Protocol);
                     break;
                 }
@@ -180,7 +206,7 @@ impl Follower {
         }
         let end = forbidden_from.unwrap_or(at);
         followed.pass = end;
-        if swallowed.end <= end {
+        if !swallowed.is_empty() && swallowed.end <= end {
             data.copy_within(swallowed.end..end, swallowed.start);
             followed.pass -= swallowed.len();
         }
@@ -189,21 +215,58 @@ impl Follower {
     }
 
     /// What a frame is told that is not to pass.
-    fn judge(&mut self, head: &FrameHead) -> Option<CloseCode> {
+    fn judge(&mut self, head: &FrameHead, payload: &[u8]) -> Option<CloseCode> {
+        if self.strict && self.breaks_close(head, payload) {
+            return Some(CloseCode::Protocol);
+        }
         let limits = self.limits.as_mut()?;
-        if head.opcode.is_control() {
+        if head.opcode == Opcode::Close && self.close.is_none() {
             return None;
         }
-        if head.opcode != Opcode::Continuation {
-            limits.announced = 0;
-            let pace = limits.pace.as_mut();
-            if pace.is_some_and(|pace| !pace.take(Instant::now())) {
-                return Some(CloseCode::Policy);
-            }
+        let is_data = !head.opcode.is_control();
+        let begins = is_data && head.opcode != Opcode::Continuation;
+        let pace = match begins {
+            true => limits.pace.as_mut(),
+            false if is_data && head.payload >= LARGE_FRAGMENT => None,
+            false => limits.others.as_mut(),
+        };
+        if pace.is_some_and(|pace| !pace.take(Instant::now())) {
+            return Some(CloseCode::Policy);
         }
-        limits.announced = limits.announced.saturating_add(head.payload);
+        if !is_data {
+            return None;
+        }
+        let before = if begins { 0 } else { limits.announced };
+        limits.announced = before.saturating_add(head.payload);
         let is_too_big = limits.size.is_some_and(|size| limits.announced > size);
         is_too_big.then_some(CloseCode::TooBig)
+    }
+
+    /// So many bytes of a frame's payload have to be there before it is judged.
+    fn looks_ahead(&self, head: &FrameHead) -> usize {
+        if self.may_be_ours(head) {
+            return PING_PAYLOAD;
+        }
+        if self.strict && head.opcode == Opcode::Close {
+            return head.payload.min(2) as usize;
+        }
+        0
+    }
+
+    /// Whether a Close has half a code, or one that nobody may send, or something follows a Close (RFC 6455 §5.5.1, §7.4).
+    fn breaks_close(&self, head: &FrameHead, payload: &[u8]) -> bool {
+        if self.close.is_some() {
+            return true;
+        }
+        if head.opcode != Opcode::Close || head.payload == 0 {
+            return false;
+        }
+        let code = payload.first_chunk().map(|code: &[u8; 2]| {
+            let mut code = *code;
+            frame::mask(&mut code, head.mask.unwrap_or_default());
+            u16::from_be_bytes(code)
+        });
+        head.payload == 1 || !code.is_some_and(close::may_be_sent)
     }
 
     fn may_be_ours(&self, head: &FrameHead) -> bool {
@@ -223,6 +286,7 @@ impl Follower {
 
     fn head(&mut self, head: &FrameHead) {
         self.current = head.opcode;
+        self.pinged |= head.opcode == Opcode::Ping;
         if head.opcode == Opcode::Close && self.close.is_none() {
             self.close = Some(CloseSeen {
                 key: head.mask.unwrap_or_default(),
@@ -245,5 +309,18 @@ impl Follower {
 
     fn is_activity(&self) -> bool {
         !matches!(self.current, Opcode::Ping | Opcode::Pong)
+    }
+}
+
+fn pace(rate: Option<MessageRate>) -> Option<Pace> {
+    rate.map(|rate| Pace::new(rate, Instant::now()))
+}
+
+/// How fast frames may come that begin no message, where messages may come as fast as this.
+fn others(messages: MessageRate) -> MessageRate {
+    let others = |number: NonZeroU32| number.saturating_mul(OTHERS).max(OTHERS_AT_LEAST);
+    MessageRate {
+        per_second: others(messages.per_second),
+        burst: others(messages.burst),
     }
 }

@@ -140,6 +140,11 @@ where
     /// Takes note of what has come.
     fn listen(&mut self, now: Instant) {
         let heard = [self.up.take_heard(), self.down.take_heard()];
+        for (heard, to) in heard.iter().zip([&mut self.down, &mut self.up]) {
+            if heard.anything {
+                to.sink_was_heard();
+            }
+        }
         if heard.iter().any(|heard| heard.activity) {
             self.life.touch();
             // The route's limit for a stream's life holds to the end.
@@ -281,6 +286,9 @@ where
         };
         match hearts[peer as usize].beat(now, reach) {
             Beat::Wait => {}
+            // Who gets two pings may answer the last one alone (RFC 6455 §5.5.3), and ours would take the other one's answer
+            // away from whoever asked. The answer to theirs tells us as much.
+            Beat::Ping if to.has_passed_ping() => {}
             Beat::Ping => to.ping(&from.await_pong()),
             Beat::Dead => {
                 to.silence();

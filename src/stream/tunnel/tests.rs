@@ -210,6 +210,29 @@ async fn pings_are_no_activity() {
     drop(backend);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_talks_on_does_not_hold_a_tunnel_whose_other_end_is_gone() {
+    let begun = Instant::now();
+    let (mut tunnel, client, mut backend) = tunnel(&WebSocket::default());
+    drop(client);
+    let talking = async {
+        while backend.write_all(&plain(1, b"still here")).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let end = tokio::select! {
+        end = poll_fn(|cx| tunnel.poll(cx)) => end,
+        () = talking => unreachable!(),
+    };
+    assert_eq!(end, End::Client);
+    assert!(
+        begun.elapsed() <= Duration::from_secs(9),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
 #[test]
 fn a_tunnel_that_waits_is_small() {
     let size = size_of::<Tunnel<crate::tls::ClientStream, ServerStream>>();
