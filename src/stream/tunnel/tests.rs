@@ -190,6 +190,25 @@ async fn a_peer_that_answers_no_ping_is_dead_within_ping_and_pong() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ping_of_the_other_peer_s_stands_for_ours() {
+    let (mut tunnel, mut client, mut backend) = tunnel(&beating());
+    let theirs = plain(9, b"theirs");
+    let peers = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        backend.write_all(&theirs).await.unwrap();
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        // A client that answers the last ping alone would have left the backend without its pong.
+        assert_eq!(heard, theirs);
+    };
+    let begun = Instant::now();
+    let (end, ()) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), peers);
+    // It is found all the same.
+    assert_eq!(end, End::ClientDead);
+    assert!(begun.elapsed() <= Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pings_are_no_activity() {
     let begun = Instant::now();
     let (mut tunnel, mut client, backend) = tunnel(&WebSocket::default());

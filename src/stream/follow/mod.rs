@@ -5,13 +5,16 @@
 //! part is missing is held back by the caller, so that at any moment at most one payload stands between us and a frame
 //! of our own.
 
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroU32;
 use std::ops::Range;
 
 use tokio::time::Instant;
 
-use super::pace::Pace;
 use crate::config::model::{MessageRate, WebSocket};
+use crate::stream::pace::Pace;
 use crate::websocket::boundary::{
     Boundary, Event, Extensions, FrameHead, MAX_HEAD, Opcode, Sender,
 };
