@@ -111,6 +111,23 @@ async fn too_many_messages_are_1008() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_pings_is_1008_where_messages_are_limited() {
+    let mut backend = Backend::by_hand().await;
+    let text = with(&backend, "limits = { messages = \"1/s\" }\n");
+    let gate = Gate::start(&text).await;
+    let (mut client, mut exchange) = open_tunnel(&gate, &mut backend).await;
+    // One write: the flood is over before a second of the limit is.
+    let flood = b"\x89\x80\0\0\0\0".repeat(1_000);
+    client.send(&flood).await;
+    assert_eq!(code_of(&client.raw(4).await), 1008);
+    client.send(b"\x88\x80\0\0\0\0").await;
+    let heard = exchange.wire.raw_until_close().await;
+    let pings = heard.iter().take_while(|byte| **byte != 0x88).count() / 6;
+    assert!((100..200).contains(&pings), "{pings} pings passed");
+    assert_eq!(code_of(&heard[pings * 6..]), 1008);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strict_ends_with_1002_what_else_is_passed_on() {
     let mut backend = Backend::by_hand().await;
     let gate = Gate::start(&with(&backend, "strict = true\n")).await;

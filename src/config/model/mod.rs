@@ -281,6 +281,7 @@ pub struct WebSocket {
     /// `limits.message_size`: bytes of a client's message; 1009 beyond. `None`, the default: no limit.
     pub message_size: Option<u64>,
     /// `limits.messages` and `limits.message_burst`: how fast a client may send; 1008 beyond. `None`, the default: no limit.
+    /// Frames that begin no message have a wider limit, which follows from this.
     pub message_rate: Option<MessageRate>,
 }
 

@@ -55,8 +55,9 @@ table! {
         /// see `timeouts.resume`. An event that is half there is held back, up to 1 MiB. `false`, the default: the client is told
         /// of the break.
         resume: bool,
-        /// Whether what breaks RFC 6455 ends a WebSocket (1002, both sides). `false`, the default: it is passed on, and
-        /// nothing that needs frames works there any more.
+        /// Whether what breaks RFC 6455 ends a WebSocket (1002, both sides): frames that are none, a Close whose code nobody may
+        /// send, frames behind a Close. `false`, the default: it is passed on, and nothing that needs frames works there any
+        /// more. Clients whose messages are limited have to speak in frames in any case.
         strict: bool,
         /// What becomes of live streams (WebSockets, event streams) whose server fails its health check: `"keep"`, `"drain"` (they
         /// end as when the process stops, spread over `server.drain_timeout`) or `"close"`. Default `"keep"`.
@@ -72,7 +73,8 @@ table! {
         /// Bytes of one WebSocket message of a client, as they are sent (compressed, where that was agreed on); 1009 beyond. Default
         /// `"0"`: no limit.
         message_size: SizeLimit<TIB>,
-        /// WebSocket messages of one client, `"50/s"`; 1008 beyond. Default `"0"`: no limit.
+        /// WebSocket messages of one client, `"50/s"`; 1008 beyond. Pings, pongs and fragments below 1 KiB may come ten times as
+        /// fast, and 100 a second in any case. Default `"0"`: no limit.
         messages: RateLimit<1_000_000>,
         /// Messages that may come at once. Default `0`: those of one second.
         message_burst: Integer<0, 1_000_000>,
