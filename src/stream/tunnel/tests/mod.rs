@@ -1,10 +1,11 @@
 //! A tunnel between two pipes in memory, with the clock in the test's hand.
 
+mod orders;
+
 use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
@@ -25,17 +26,24 @@ fn tunnel(
 ) {
     let (client, near) = duplex(PIPE);
     let (backend, far) = duplex(PIPE);
+    (between(rules, near, far), client, backend)
+}
+
+fn between<C, B>(rules: &WebSocket, client: C, backend: B) -> Tunnel<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
     let direction = |sender| {
         let follower = Follower::new(sender, Extensions::None, rules);
         Direction::new(sender, follower, Bytes::new(), Bytes::new())
     };
-    let tunnel = Tunnel::new(
-        (near, far),
+    Tunnel::new(
+        (client, backend),
         (direction(Sender::Client), direction(Sender::Server)),
         Lifetime::new(Some(Duration::from_secs(600)), None),
         start::hearts(rules, Instant::now()),
-    );
-    (tunnel, client, backend)
+    )
 }
 
 fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
@@ -262,96 +270,4 @@ fn a_tunnel_that_waits_is_small() {
     // All that is allocated for one, but for what its sockets and clocks hold themselves.
     let size = of(run);
     assert!(size <= 1_400, "{size} bytes");
-}
-
-/// What a peer does.
-#[derive(Debug, Clone)]
-enum Act {
-    Send(Vec<u8>),
-    Yield,
-}
-
-fn acts(frame: fn(u8, &[u8]) -> Vec<u8>) -> impl Strategy<Value = (Vec<Act>, Vec<u8>)> {
-    let act = prop_oneof![
-        3 => proptest::collection::vec(any::<u8>(), 0..120).prop_map(Some),
-        1 => Just(None),
-    ];
-    (proptest::collection::vec(act, 0..20), any::<bool>()).prop_map(move |(acts, close)| {
-        let mut all = Vec::new();
-        let mut acts: Vec<Act> = acts
-            .into_iter()
-            .map(|act| match act {
-                Some(payload) => {
-                    let bytes = frame(2, &payload);
-                    all.extend_from_slice(&bytes);
-                    Act::Send(bytes)
-                }
-                None => Act::Yield,
-            })
-            .collect();
-        if close {
-            let bytes = frame(8, b"");
-            all.extend_from_slice(&bytes);
-            acts.push(Act::Send(bytes));
-        }
-        (acts, all)
-    })
-}
-
-async fn play(mut socket: tokio::io::WriteHalf<DuplexStream>, acts: Vec<Act>) {
-    for act in acts {
-        match act {
-            // The other end may have gone; what it heard is what counts.
-            Act::Send(bytes) => drop(socket.write_all(&bytes).await),
-            Act::Yield => tokio::task::yield_now().await,
-        }
-    }
-    let _ = socket.shutdown().await;
-}
-
-async fn hear(mut socket: tokio::io::ReadHalf<DuplexStream>) -> Vec<u8> {
-    let mut heard = Vec::new();
-    let _ = socket.read_to_end(&mut heard).await;
-    heard
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whoever ends first, and however: what the one side said is what the other one hears, and at most a Close of ours
-    /// behind it.
-    #[test]
-    fn no_byte_is_lost_or_doubled_in_any_order_of_data_and_ends(
-        (ups, up) in acts(masked),
-        (downs, down) in acts(plain),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let (mut tunnel, client, backend) = tunnel(&WebSocket::default());
-            let (client_read, client_write) = tokio::io::split(client);
-            let (backend_read, backend_write) = tokio::io::split(backend);
-            let (_end, (), (), at_client, at_backend) = tokio::join!(
-                async {
-                    let end = poll_fn(|cx| tunnel.poll(cx)).await;
-                    drop(tunnel);
-                    end
-                },
-                play(client_write, ups),
-                play(backend_write, downs),
-                hear(client_read),
-                hear(backend_read),
-            );
-            for (said, heard, sender) in [(up, at_backend, Sender::Client), (down, at_client, Sender::Server)] {
-                assert!(heard.starts_with(&said), "{} of {} bytes", heard.len(), said.len());
-                let mut rest = &heard[said.len()..];
-                let mut boundary = crate::websocket::boundary::Boundary::new(sender, Extensions::None);
-                while let Some(_event) = boundary.next(&mut rest).unwrap() {}
-                assert!(rest.is_empty() && boundary.is_between_frames());
-            }
-        });
-    }
 }
