@@ -41,7 +41,7 @@ struct Part {
     said: Vec<u8>,
 }
 
-/// A peer that says whole frames, but for the last one where `torn`.
+/// A peer that says whole frames, but maybe for the last one before a reset.
 fn part(frame: fn(u8, &[u8]) -> Vec<u8>) -> impl Strategy<Value = Part> {
     let act = prop_oneof![
         3 => proptest::collection::vec(any::<u8>(), 0..120).prop_map(Some),
@@ -162,8 +162,10 @@ async fn play(socket: DuplexStream, part: &Part, reset: &Reset) -> Option<Vec<u8
     let hearing = async {
         let mut heard = Vec::new();
         tokio::select! {
-            _ = read.read_to_end(&mut heard) => Some(heard),
+            // Who resets has heard nothing that counts, not even an end.
+            biased;
             () = reset.peer.notified() => None,
+            _ = read.read_to_end(&mut heard) => Some(heard),
         }
     };
     tokio::join!(playing, hearing).1
