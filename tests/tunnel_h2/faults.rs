@@ -1,6 +1,7 @@
 //! Tunnels within HTTP/2 that end before their time: RST_STREAM and RST, and connections that are lost.
 
 use h2::Reason;
+use tokio::task::JoinSet;
 
 use super::{gate, open};
 use crate::harness::{Backend, Gate, H2Client, VERSION_13, reset, within};
@@ -27,6 +28,52 @@ async fn a_client_s_reset_ends_the_backend_s_connection_at_once() {
             "{reason:?}"
         );
         exchange.wire.raw_until_close_unbounded().await;
+    }
+}
+
+/// A client's message of this many bytes, all of them its number.
+fn message(number: u8, length: u16) -> Vec<u8> {
+    let mut frame = vec![0x82, 0xfe];
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.resize(8 + usize::from(length), number);
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_before_a_reset_arrives_as_a_beginning_and_is_never_doubled() {
+    const LENGTH: u16 = 10_000;
+    let mut backend = Backend::by_hand().await;
+    let gate = gate(&backend).await;
+    let mut client = H2Client::connect(&gate).await;
+    let (mut sibling, mut other) = open(&mut client, &mut backend).await;
+    let mut heard = JoinSet::new();
+    for messages in [0, 1, 2, 10, 40] {
+        for flushed in [false, true] {
+            let (mut tunnel, mut exchange) = open(&mut client, &mut backend).await;
+            let said: Vec<u8> = (0..messages).flat_map(|at| message(at, LENGTH)).collect();
+            if !said.is_empty() {
+                tunnel.send(said.clone());
+            }
+            if flushed {
+                client.ping().await;
+            }
+            tunnel.reset(Reason::CANCEL);
+            // All at once: each waits a while for the backend's answer to its Close.
+            heard.spawn(async move { (said, exchange.wire.raw_until_close().await) });
+            sibling.send("unharmed");
+            assert_eq!(other.wire.raw(8).await, b"unharmed");
+        }
+    }
+    for (said, heard) in within("the ends", heard.join_all()).await {
+        let same = heard.iter().zip(&said).take_while(|(a, b)| a == b).count();
+        let behind = &heard[same..];
+        // A Close of ours, where a message ended; nothing else.
+        assert!(
+            behind.is_empty() || behind[0] == 0x88 && same % (8 + usize::from(LENGTH)) == 0,
+            "{same} of {} bytes, then {behind:?}",
+            said.len()
+        );
     }
 }
 
