@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
@@ -21,6 +21,7 @@ use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
 use crate::limits::StreamsFull;
 use crate::observe::access::{RequestId, RequestRecord};
+use crate::observe::metrics::{self, StreamLimit};
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
 use crate::respond::{self, action};
@@ -83,9 +84,12 @@ impl Service {
         // From here on the client is who asked, not who passed it on.
         let downstream = downstream.told_by(&origin);
         let mut told = Told {
-            record: RequestRecord::begin(&id, downstream.client, request.version(), || {
-                asked_of(&request)
-            }),
+            record: Some(RequestRecord::begin(
+                &id,
+                downstream.client,
+                request.version(),
+                || asked_of(&request),
+            )),
             fields: Rendered::default(),
         };
         let asker = Asker::of(&request);
@@ -109,6 +113,7 @@ impl Service {
             Ok(Answer::Response(response)) => return finish(response, told.record),
             Ok(Answer::Tunnel(response, stream)) => match (&downstream.tunnels, upgrade) {
                 (Some(tunnels), Ok(Some(upgrade))) => {
+                    told.answered(response.status());
                     tunnels.begin(upgrade, stream, downstream.guard.clone());
                     told.record.into_iter().for_each(RequestRecord::superseded);
                     return response;
@@ -223,9 +228,18 @@ struct Asked<'a> {
 
 /// What is learnt of a request on its way.
 struct Told {
+    /// `None`: whoever has the response's end has taken it.
     record: Option<RequestRecord>,
     /// Its route's rules for the response.
     fields: Rendered,
+}
+
+impl Told {
+    fn answered(&mut self, status: StatusCode) {
+        if let Some(record) = &mut self.record {
+            record.answered(status);
+        }
+    }
 }
 
 /// Who asked: the other end of the connection, or who it says, if it is believed.
@@ -295,6 +309,13 @@ fn guard_body(limit: Option<u64>, request: &Request<Incoming>) -> Result<Option<
 
 /// From what went wrong to what the client is told; the log is told the cause.
 fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
+    if let ForwardError::Streams(full) = error {
+        let limit = match full {
+            StreamsFull::Route => StreamLimit::Route,
+            StreamsFull::Client => StreamLimit::Client,
+        };
+        metrics::stream_refused(&route.name, limit);
+    }
     let problem = problem(error);
     let cause = respond::chain(error);
     if problem.status().is_server_error() {

@@ -189,6 +189,7 @@ impl Subscriber {
                 self.rest = piece.rest(count);
             }
             self.position.next = piece.next;
+            self.record.sent_messages(piece.next - next);
             self.note_written(count, visit.now);
         }
     }
@@ -217,7 +218,7 @@ impl Subscriber {
     fn note_written(&mut self, count: usize, now: Instant) {
         let head = count.min(self.unsent_head);
         self.unsent_head -= head;
-        self.record.bytes_out += (count - head) as u64;
+        self.record.sent(count - head);
         self.written = now;
         self.is_unflushed = true;
         // Progress: the time without any begins anew.
@@ -233,8 +234,8 @@ impl Subscriber {
                 return Poll::Ready(());
             }
             let count = read.filled().len();
-            self.record.bytes_in += count as u64;
-            if count == 0 || self.record.bytes_in > UNASKED {
+            self.record.received(count);
+            if count == 0 || self.record.moved().bytes_in > UNASKED {
                 return Poll::Ready(());
             }
         }
@@ -354,6 +355,7 @@ impl Task {
                 Poll::Ready(Tick::End(end)) => return Poll::Ready(end),
                 Poll::Ready(Tick::Heartbeat) => {
                     subscriber.rest = prelude::heartbeat(subscriber.framing);
+                    subscriber.record.heartbeat();
                 }
                 Poll::Pending => break,
             }

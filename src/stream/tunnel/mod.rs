@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::observe::access::{End, StreamRecord};
+use crate::observe::streams::Moved;
 use crate::stream::direction::{Direction, Happened};
 use crate::stream::ending::{Ending, Left, Settled, Words};
 use crate::stream::heartbeat::{Beat, Heartbeat, Reach};
@@ -40,6 +41,8 @@ struct Tunnel<C, B> {
     alarm: Alarm,
     /// The client's and the backend's.
     heart: Option<Box<[Heartbeat; 2]>>,
+    /// Pings that were not told to the record yet.
+    pinged: u8,
     /// Who ended its direction first.
     first: Option<End>,
     /// The code of a Close of our own.
@@ -55,6 +58,21 @@ fn end_by(peer: Peer) -> End {
 }
 
 impl Tunnel<ClientStream, ServerStream> {
+    /// Goes on, and tells `record` what has passed.
+    fn poll_telling(&mut self, cx: &mut Context<'_>, record: &mut StreamRecord) -> Poll<End> {
+        let end = self.poll_heeding_resets(cx);
+        record.reached(Moved {
+            bytes_in: self.up.moved(),
+            bytes_out: self.down.moved(),
+            messages_in: self.up.follower().messages(),
+            messages_out: self.down.follower().messages(),
+        });
+        for _ping in 0..std::mem::take(&mut self.pinged) {
+            record.heartbeat();
+        }
+        end
+    }
+
     /// A client that resets its stream within HTTP/2 is gone, also while nothing is read from it.
     fn poll_heeding_resets(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.ending.is_none() && self.client.poll_reset(cx).is_ready() {
@@ -84,6 +102,7 @@ where
             life,
             alarm: Alarm::default(),
             heart,
+            pinged: 0,
             first: None,
             said: None,
             ending: None,
@@ -289,7 +308,10 @@ where
             // Who gets two pings may answer the last one alone (RFC 6455 §5.5.3), and ours would take the other one's answer
             // away from whoever asked. The answer to theirs tells us as much.
             Beat::Ping if to.has_passed_ping() => {}
-            Beat::Ping => to.ping(&from.await_pong()),
+            Beat::Ping => {
+                to.ping(&from.await_pong());
+                self.pinged += 1;
+            }
             Beat::Dead => {
                 to.silence();
                 let (end, code) = match peer {
@@ -311,15 +333,6 @@ where
             Some(End::Client) => up.close_code(),
             _ => down.close_code().or(up.close_code()),
         })
-    }
-
-    /// Tells the record what has passed.
-    fn tell(&self, record: &mut StreamRecord) {
-        record.bytes_in = self.up.moved();
-        record.bytes_out = self.down.moved();
-        record.messages_in = Some(self.up.follower().messages());
-        record.messages_out = Some(self.down.follower().messages());
-        record.close_code = self.close_code();
     }
 
     fn due(&self) -> Option<Instant> {
