@@ -120,7 +120,7 @@ fn what_is_gone_from_the_configuration_is_not_exposed() {
         servers: vec![server],
         ..Standing::default()
     };
-    metrics.expose(&standing);
+    let _before = metrics.expose(&standing);
     let text = metrics.expose(&standing);
     for line in [
         r#"streamgate_log_lines_dropped_total 3"#,
