@@ -19,6 +19,7 @@
 mod harness;
 
 mod actions;
+mod admin;
 mod bridge;
 mod bridge_faults;
 mod bridge_publish;
@@ -40,6 +41,7 @@ mod grpc;
 mod headers;
 mod http2_floods;
 mod layering;
+mod metrics;
 mod origins;
 mod proxy_protocol;
 mod raw_requests;

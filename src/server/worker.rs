@@ -25,7 +25,6 @@ use crate::upstream::resolve;
 /// Commands that wait for a worker at most. They come from reloads and from the drain.
 const COMMANDS: usize = 256;
 
-
 /// How long tasks may take to end after the last connection has.
 const TAIL: Duration = Duration::from_millis(500);
 

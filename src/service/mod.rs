@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
@@ -36,7 +36,7 @@ use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
 
-use own::{Asker, asked_of, finish, owned, refused};
+use own::{Asker, Told, asked_of, finish, owned, refused};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -224,22 +224,6 @@ struct Asked<'a> {
     downstream: &'a Downstream,
     origin: &'a Origin,
     id: &'a RequestId,
-}
-
-/// What is learnt of a request on its way.
-struct Told {
-    /// `None`: whoever has the response's end has taken it.
-    record: Option<RequestRecord>,
-    /// Its route's rules for the response.
-    fields: Rendered,
-}
-
-impl Told {
-    fn answered(&mut self, status: StatusCode) {
-        if let Some(record) = &mut self.record {
-            record.answered(status);
-        }
-    }
 }
 
 /// Who asked: the other end of the connection, or who it says, if it is believed.

@@ -4,9 +4,9 @@
 //! Owns also the requests that are refused before they are routed, by whoever drives the connection.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
-use super::{Service, Told, X_REQUEST_ID, origin, request_id};
+use super::{Service, X_REQUEST_ID, origin, request_id};
 use crate::http::body::Body;
 use crate::http::inbound::Outline;
 use crate::http::problem::Problem;
@@ -92,6 +92,23 @@ impl Service {
             fields: Rendered::default(),
         };
         (id, told)
+    }
+}
+
+/// What is learnt of a request on its way.
+pub(super) struct Told {
+    /// `None`: whoever has the response's end has taken it.
+    pub(super) record: Option<RequestRecord>,
+    /// Its route's rules for the response.
+    pub(super) fields: Rendered,
+}
+
+impl Told {
+    /// The head is due.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        if let Some(record) = &mut self.record {
+            record.answered(status);
+        }
     }
 }
 

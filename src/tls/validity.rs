@@ -76,7 +76,9 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         // So many bytes of length follow; more than three would be a certificate of more than 16 MiB.
         0x81..=0x83 => {
             let (length, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            let whole = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            let whole = length
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
             (whole, rest)
         }
         _ => return None,

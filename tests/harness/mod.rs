@@ -3,6 +3,7 @@
 //! Owns every wait's limit ([`within`]), the places where files may be written ([`Directory`]) and the rule that a test leaves
 //! nothing behind: [`Gate`] stops its program and demands that no connection and no task was left.
 
+mod admin;
 mod backend;
 mod behaviour;
 mod certificates;
@@ -27,6 +28,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use admin::{ADMIN, Admin};
 pub use backend::{Backend, Exchange, reset};
 pub use behaviour::{
     answers_101_fast, closes_mid_body, echo_http, echo_websocket, half_closes, refuses_upgrade,

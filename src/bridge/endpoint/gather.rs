@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use http::Version;
+use tokio::time::Instant;
 
 use crate::bridge::log::{Event, View};
 
@@ -46,6 +47,8 @@ pub(super) struct Piece<'a> {
     /// The bytes, whole events.
     pub(super) bytes: &'a [u8],
     owner: &'a Bytes,
+    /// When the first of them came.
+    pub(super) came: Instant,
     /// The event after them.
     pub(super) next: u64,
 }
@@ -85,6 +88,7 @@ impl Ranges {
             return Some(Piece {
                 bytes: framing.of(first),
                 owner: first.framed(),
+                came: first.at(),
                 next: from + 1,
             });
         }
@@ -97,6 +101,7 @@ impl Ranges {
         Some(Piece {
             bytes: &range.bytes,
             owner: &range.bytes,
+            came: first.at(),
             next: range.next,
         })
     }

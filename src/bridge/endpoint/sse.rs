@@ -80,6 +80,8 @@ pub(super) struct Subscriber {
     /// The rest of what was begun to be written.
     rest: Bytes,
     is_unflushed: bool,
+    /// When the first of the events came that the socket has not taken yet.
+    on_its_way: Option<Instant>,
     /// Since when the socket takes nothing; then the own task writes.
     stalled: Option<Instant>,
     waker: Option<Waker>,
@@ -104,6 +106,7 @@ impl Subscriber {
             },
             rest: Bytes::new(),
             is_unflushed: false,
+            on_its_way: None,
             stalled: Some(now),
             waker: None,
             end: None,
@@ -164,6 +167,9 @@ impl Subscriber {
     ) -> Poll<Result<(), End>> {
         loop {
             ready!(self.poll_rest(cx, visit.now)).map_err(|_broken| End::Client)?;
+            if let Some(came) = self.on_its_way.take() {
+                self.record.delayed(came.elapsed());
+            }
             if self.position.owes_status(visit.upstream, visit.view) {
                 self.rest = prelude::status(visit.upstream, self.framing);
                 self.position.told = visit.upstream;
@@ -172,11 +178,9 @@ impl Subscriber {
             let next = self.position.next;
             if next >= visit.view.head() {
                 self.position.has_caught_up = true;
-                let is_gone = visit.upstream == Upstream::Gone;
-                return Poll::Ready(if is_gone {
-                    Err(End::BackendFailed)
-                } else {
-                    Ok(())
+                return Poll::Ready(match visit.upstream {
+                    Upstream::Gone => Err(End::BackendFailed),
+                    _ => Ok(()),
                 });
             }
             let Some(piece) = visit.ranges.piece(visit.view, next, self.framing) else {
@@ -188,6 +192,8 @@ impl Subscriber {
             if count < piece.bytes.len() {
                 self.rest = piece.rest(count);
             }
+            // What is replayed has waited for its client, and not been delayed.
+            self.on_its_way = self.position.has_caught_up.then_some(piece.came);
             self.position.next = piece.next;
             self.record.sent_messages(piece.next - next);
             self.note_written(count, visit.now);

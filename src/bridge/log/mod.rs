@@ -39,6 +39,12 @@ impl Event {
         &self.framed
     }
 
+    /// When it was appended.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
     /// The event without the chunk's framing, for HTTP/2 and HTTP/1.0: a part of [`Event::framed`].
     #[must_use]
     pub fn plain(&self) -> &[u8] {

@@ -17,11 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::observe::access::{End, StreamRecord};
-use crate::observe::streams::Moved;
 use crate::stream::direction::{Direction, Happened};
 use crate::stream::ending::{Ending, Left, Settled, Words};
 use crate::stream::heartbeat::{Beat, Heartbeat, Reach};
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
+use crate::stream::meter::Meter;
 use crate::tls::{ClientStream, ServerStream};
 use crate::websocket::close::{self, CloseCode};
 
@@ -41,8 +41,7 @@ struct Tunnel<C, B> {
     alarm: Alarm,
     /// The client's and the backend's.
     heart: Option<Box<[Heartbeat; 2]>>,
-    /// Pings that were not told to the record yet.
-    pinged: u8,
+    meter: Meter,
     /// Who ended its direction first.
     first: Option<End>,
     /// The code of a Close of our own.
@@ -60,16 +59,9 @@ fn end_by(peer: Peer) -> End {
 impl Tunnel<ClientStream, ServerStream> {
     /// Goes on, and tells `record` what has passed.
     fn poll_telling(&mut self, cx: &mut Context<'_>, record: &mut StreamRecord) -> Poll<End> {
+        let begun = Instant::now();
         let end = self.poll_heeding_resets(cx);
-        record.reached(Moved {
-            bytes_in: self.up.moved(),
-            bytes_out: self.down.moved(),
-            messages_in: self.up.follower().messages(),
-            messages_out: self.down.follower().messages(),
-        });
-        for _ping in 0..std::mem::take(&mut self.pinged) {
-            record.heartbeat();
-        }
+        self.meter.tell(record, begun, &self.up, &self.down);
         end
     }
 
@@ -102,7 +94,7 @@ where
             life,
             alarm: Alarm::default(),
             heart,
-            pinged: 0,
+            meter: Meter::default(),
             first: None,
             said: None,
             ending: None,
@@ -310,7 +302,7 @@ where
             Beat::Ping if to.has_passed_ping() => {}
             Beat::Ping => {
                 to.ping(&from.await_pong());
-                self.pinged += 1;
+                self.meter.pinged();
             }
             Beat::Dead => {
                 to.silence();
