@@ -1,6 +1,7 @@
 //! The operator's tools: what the admin listener says.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Gate, Head, Wire, connect, within};
 
@@ -62,14 +63,16 @@ impl Admin {
     /// Scrapes until all series have these values: what was counted is added once a second.
     pub async fn counts(&self, expected: &[(&str, f64)]) -> Scrape {
         let mut last = Scrape(String::new());
+        // Often enough, and not so often that the scrapes are what the program is busy with.
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
         let all = async {
             loop {
+                pace.tick().await;
                 last = self.scrape().await;
                 let fits = |(series, value): &(&str, f64)| last.value(series) == Some(*value);
                 if expected.iter().all(fits) {
                     return;
                 }
-                tokio::task::yield_now().await;
             }
         };
         let limit = tokio::time::timeout(super::PATIENCE, all).await;
