@@ -10,6 +10,7 @@ mod certificates;
 mod checked;
 mod dns;
 mod event_source;
+mod events;
 mod feed;
 mod gate;
 mod h2_backend;
@@ -41,6 +42,7 @@ pub use certificates::{
 pub use checked::{Checked, balanced, refusing};
 pub use dns::NameServer;
 pub use event_source::{Event, Heard, Subscriber};
+pub use events::{NumberedSource, every_kind_of_event, meant};
 pub use feed::Feed;
 pub use gate::{Gate, Reloaded, connect};
 pub use h2_backend::H2Backend;

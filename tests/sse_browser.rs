@@ -1,0 +1,336 @@
+//! Event streams of a backend in the pages of two browsers, over HTTP/1.1 and over HTTP/2: what a page hears, when it
+//! leaves, and how it comes back at another process.
+//!
+//! The page does everything by itself and posts what it has seen, so that one test serves both browsers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::browser::{Browser, serving};
+use crate::firefox::Firefox;
+use crate::harness::{
+    Backend, Exchange, Gate, NumberedSource, Relay, every_kind_of_event, meant, within_time,
+};
+
+/// A browser that starts on a busy machine takes longer than any one thing of ours may.
+const START: Duration = Duration::from_secs(60);
+
+/// Who made the browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    Google,
+    Mozilla,
+}
+
+/// What the browser speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http2,
+}
+
+impl Speaks {
+    /// As the log has it.
+    fn version(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
+        }
+    }
+}
+
+enum Window {
+    Chromium(Browser),
+    Firefox(Firefox),
+}
+
+impl Window {
+    async fn open(maker: Maker, speaks: Speaks, port: u16) -> Self {
+        match maker {
+            Maker::Google => {
+                let flags: &[&str] = match speaks {
+                    Speaks::Http1 => &["--disable-http2"],
+                    Speaks::Http2 => &[],
+                };
+                let browser = Browser::start_with(flags).await;
+                browser.open(port, "/").await;
+                Self::Chromium(browser)
+            }
+            Maker::Mozilla => {
+                let allowed = speaks == Speaks::Http2;
+                let preference = format!("user_pref(\"network.http.http2.enabled\", {allowed});\n");
+                let url = format!("https://localhost:{port}/");
+                Self::Firefox(Firefox::open_with(&preference, &url).await)
+            }
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Chromium(browser) => browser.close().await,
+            Self::Firefox(browser) => browser.close().await,
+        }
+    }
+}
+
+/// A page, the source of its events, and where it posts what it has seen.
+struct Scene {
+    events: Backend,
+    outcome: Backend,
+    page: Backend,
+}
+
+impl Scene {
+    async fn with(page: &'static str) -> Self {
+        Self {
+            events: Backend::by_hand().await,
+            outcome: Backend::by_hand().await,
+            page: serving(page).await,
+        }
+    }
+
+    fn config(&self, events: &Backend, keys: &str) -> String {
+        format!(
+            "{}{}{}[[route]]\npath = \"/events/*\"\nupstream = \"events\"\n{keys}\n\
+             [[route]]\npath = \"/outcome\"\nupstream = \"outcome\"\n",
+            self.page.for_everything(),
+            events.upstream("events"),
+            self.outcome.upstream("outcome"),
+        )
+    }
+
+    /// The first request for events, for which a browser has to start.
+    async fn first(&mut self) -> Exchange {
+        let begun = async {
+            loop {
+                match self.events.request_if_any() {
+                    Some(exchange) => return exchange,
+                    None => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        within_time(START, "the browser", begun).await
+    }
+
+    /// What the page has seen. The answer is the test's to give.
+    async fn seen(&mut self) -> (Value, Exchange) {
+        let mut exchange = self.outcome.next().await;
+        let posted = exchange.wire.text().await;
+        (serde_json::from_str(&posted).unwrap(), exchange)
+    }
+}
+
+/// Which protocol and which client's port each event stream of the log has.
+fn streams(gate: &Gate) -> Vec<(String, String)> {
+    let lines = gate.log.since(0);
+    let opened = lines
+        .iter()
+        .filter(|line| line.message() == "stream open" && line.has("kind", "event_stream"));
+    opened
+        .map(|line| (line.text("version").unwrap(), line.text("client").unwrap()))
+        .collect()
+}
+
+const HEARS: &str = r#"<!DOCTYPE html><title>Hears</title><script>
+const seen = []; let opens = 0;
+const source = new EventSource('/events/all');
+source.onopen = () => { opens += 1 };
+const note = (event) => {
+  seen.push([event.type, event.data, event.lastEventId]);
+  if (event.data !== 'again') return;
+  source.close();
+  fetch('/outcome', { method: 'POST', body: JSON.stringify({ seen, opens }) });
+};
+for (const name of ['message', 'named', 'last']) source.addEventListener(name, note);
+</script>"#;
+
+async fn hears_what_was_meant(maker: Maker, speaks: Speaks) {
+    let mut scene = Scene::with(HEARS).await;
+    let gate = Gate::start(&scene.config(&scene.events, "")).await;
+    let window = Window::open(maker, speaks, gate.https.port()).await;
+    let mut exchange = scene.first().await;
+    exchange.answer_in_chunks("text/event-stream").await;
+    for piece in every_kind_of_event() {
+        exchange.wire.send_chunk(piece).await;
+    }
+    // What a stream ends within is no event.
+    exchange.wire.send_chunk("id: 4\ndata: half\n").await;
+    exchange.wire.end_chunks().await;
+    drop(exchange);
+
+    let mut exchange = scene.events.next().await;
+    assert_eq!(exchange.request.get("last-event-id"), Some("3"));
+    exchange.answer_in_chunks("text/event-stream").await;
+    exchange.wire.send_chunk("data: again\n\n").await;
+    // The page closes its source then, and nothing else is told to the backend than that.
+    exchange.wire.closes_within(Duration::from_secs(2)).await;
+
+    let (seen, mut posted) = scene.seen().await;
+    let mut expected = meant();
+    expected.push(("message", "again".to_owned(), "3"));
+    if maker == Maker::Mozilla {
+        // It forgets the id of a block that has no data, against the book.
+        let forgotten = expected.iter_mut().filter(|(_, _, id)| *id == "2");
+        forgotten.for_each(|event| event.2 = "1");
+    }
+    assert_eq!(seen, json!({ "seen": expected, "opens": 2 }));
+    posted.answer("200 OK", "noted").await;
+    for (version, _client) in streams(&gate) {
+        assert_eq!(version, speaks.version());
+    }
+    window.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_hears_what_was_meant_over_http_1() {
+    hears_what_was_meant(Maker::Google, Speaks::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_hears_what_was_meant_over_http_2() {
+    hears_what_was_meant(Maker::Google, Speaks::Http2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firefox_hears_what_was_meant_over_http_1() {
+    hears_what_was_meant(Maker::Mozilla, Speaks::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firefox_hears_what_was_meant_over_http_2() {
+    hears_what_was_meant(Maker::Mozilla, Speaks::Http2).await;
+}
+
+const TEN: &str = r#"<!DOCTYPE html><title>Ten</title><script>
+const seen = [];
+for (let number = 0; number < 10; number += 1) {
+  const source = new EventSource(`/events/${number}`);
+  source.onmessage = async (event) => {
+    if (seen.push(`${number}: ${event.data}`) < 10) return;
+    await fetch('/outcome', { method: 'POST', body: JSON.stringify(seen.sort()) });
+    location.replace('about:blank');
+  };
+}
+</script>"#;
+
+async fn hears_ten_at_once(maker: Maker) {
+    let mut scene = Scene::with(TEN).await;
+    let gate = Gate::start(&scene.config(&scene.events, "")).await;
+    let window = Window::open(maker, Speaks::Http2, gate.https.port()).await;
+    let mut open = vec![scene.first().await];
+    // More than the six that a browser opens at one host over HTTP/1.1.
+    while open.len() < 10 {
+        open.push(scene.events.next().await);
+    }
+    for exchange in &mut open {
+        exchange.answer_in_chunks("text/event-stream").await;
+        let event = format!("data: {}\n\n", exchange.request.target());
+        exchange.wire.send_chunk(event).await;
+    }
+    let (seen, mut posted) = scene.seen().await;
+    let expected: Vec<_> = (0..10)
+        .map(|number| format!("{number}: /events/{number}"))
+        .collect();
+    assert_eq!(seen, json!(expected));
+    let streams = streams(&gate);
+    assert_eq!(streams.len(), 10, "{streams:?}");
+    for stream in &streams {
+        assert_eq!(stream, &("HTTP/2.0".to_owned(), streams[0].1.clone()));
+    }
+    // The page leaves once its post is answered, and its ten sources with it.
+    posted.answer("200 OK", "noted").await;
+    for exchange in &mut open {
+        exchange.wire.closes_within(Duration::from_secs(5)).await;
+    }
+    window.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_sources_of_chromium_share_a_connection_and_leave_with_their_page() {
+    hears_ten_at_once(Maker::Google).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_sources_of_firefox_share_a_connection_and_leave_with_their_page() {
+    hears_ten_at_once(Maker::Mozilla).await;
+}
+
+/// Posts when it has twenty events, and again when it has twenty of a later connection.
+const FOLLOWS: &str = r#"<!DOCTYPE html><title>Follows</title><script>
+const seen = [], opens = [];
+const source = new EventSource('/events/numbers');
+source.onopen = () => { opens.push(seen.length) };
+source.onmessage = (event) => {
+  const number = parseInt(event.lastEventId);
+  seen.push(event.data === `${number} ${'-'.repeat(200)}` ? number : event.data);
+  if (opens.length <= 2 && seen.length === opens[opens.length - 1] + 20) {
+    fetch('/outcome', { method: 'POST', body: JSON.stringify({ seen, opens: opens.length }) });
+  }
+};
+source.onerror = () => {
+  if (source.readyState !== EventSource.CLOSED) return;
+  fetch('/outcome', { method: 'POST', body: JSON.stringify({ seen, closed: true }) });
+};
+</script>"#;
+
+/// The process that has the page's stream is told to stop while another one takes what comes new.
+async fn is_taken_up_elsewhere(maker: Maker, speaks: Speaks) {
+    let source = NumberedSource::start().await;
+    let mut scene = Scene::with(FOLLOWS).await;
+    let config = scene.config(&source.backend, "");
+    let mut first = Gate::start(&config).await;
+    let second = Gate::start(&config).await;
+    let relay = Relay::to(first.https).await;
+    let window = Window::open(maker, speaks, relay.address.port()).await;
+
+    let begun = within_time(START, "the first numbers", async {
+        loop {
+            if let Some(exchange) = scene.outcome.request_if_any() {
+                return exchange;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut exchange = begun.await;
+    let posted: Value = serde_json::from_str(&exchange.wire.text().await).unwrap();
+    assert_eq!(posted["opens"], 1, "{posted}");
+    exchange.answer("200 OK", "noted").await;
+
+    relay.aim(second.https);
+    first.signal("TERM");
+    let (posted, mut exchange) = scene.seen().await;
+    exchange.answer("200 OK", "noted").await;
+    assert_eq!(posted["opens"], 2, "{posted}");
+    let seen = posted["seen"].as_array().unwrap();
+    for (at, number) in seen.iter().enumerate() {
+        assert_eq!(number, &json!(at + 1), "{posted}");
+    }
+    for gate in [&first, &second] {
+        let streams = streams(gate);
+        assert_eq!(streams.len(), 1, "{streams:?}");
+        assert_eq!(streams[0].0, speaks.version());
+    }
+    first.ended().await;
+    window.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_is_taken_up_by_another_process_over_http_1() {
+    is_taken_up_elsewhere(Maker::Google, Speaks::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_is_taken_up_by_another_process_over_http_2() {
+    is_taken_up_elsewhere(Maker::Google, Speaks::Http2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firefox_is_taken_up_by_another_process_over_http_1() {
+    is_taken_up_elsewhere(Maker::Mozilla, Speaks::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firefox_is_taken_up_by_another_process_over_http_2() {
+    is_taken_up_elsewhere(Maker::Mozilla, Speaks::Http2).await;
+}
