@@ -50,6 +50,7 @@ mod routing;
 mod sse_browser;
 mod sse_clients;
 mod sse_curl;
+mod sse_resume;
 mod sse_stalled;
 mod tls;
 mod trust;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::browser::{Browser, serving};
 use crate::firefox::Firefox;
 use crate::harness::{
-    Backend, Exchange, Gate, NumberedSource, Relay, every_kind_of_event, meant, within_time,
+    Backend, Exchange, Gate, Meant, NumberedSource, Relay, every_kind_of_event, meant, silence,
+    within_time,
 };
 
 /// A browser that starts on a busy machine takes longer than any one thing of ours may.
@@ -145,17 +146,20 @@ const note = (event) => {
 for (const name of ['message', 'named', 'last']) source.addEventListener(name, note);
 </script>"#;
 
-async fn hears_what_was_meant(maker: Maker, speaks: Speaks) {
+/// Plays every kind of event to a page, with a pause of the backend's between its writes, on a route with these keys.
+async fn hears_what_was_meant(maker: Maker, speaks: Speaks, (pause, keys): (Duration, &str)) {
     let mut scene = Scene::with(HEARS).await;
-    let gate = Gate::start(&scene.config(&scene.events, "")).await;
+    let gate = Gate::start(&scene.config(&scene.events, keys)).await;
     let window = Window::open(maker, speaks, gate.https.port()).await;
     let mut exchange = scene.first().await;
     exchange.answer_in_chunks("text/event-stream").await;
     for piece in every_kind_of_event() {
         exchange.wire.send_chunk(piece).await;
+        silence(pause).await;
     }
     // What a stream ends within is no event.
     exchange.wire.send_chunk("id: 4\ndata: half\n").await;
+    silence(pause).await;
     exchange.wire.end_chunks().await;
     drop(exchange);
 
@@ -167,6 +171,17 @@ async fn hears_what_was_meant(maker: Maker, speaks: Speaks) {
     exchange.wire.closes_within(Duration::from_secs(2)).await;
 
     let (seen, mut posted) = scene.seen().await;
+    assert_eq!(seen, json!({ "seen": expected(maker), "opens": 2 }));
+    posted.answer("200 OK", "noted").await;
+    let streams = streams(&gate);
+    assert_eq!(streams.len(), 2, "{streams:?}");
+    for (version, _client) in streams {
+        assert_eq!(version, speaks.version());
+    }
+    window.close().await;
+}
+
+fn expected(maker: Maker) -> Vec<Meant> {
     let mut expected = meant();
     expected.push(("message", "again".to_owned(), "3"));
     if maker == Maker::Mozilla {
@@ -174,32 +189,42 @@ async fn hears_what_was_meant(maker: Maker, speaks: Speaks) {
         let forgotten = expected.iter_mut().filter(|(_, _, id)| *id == "2");
         forgotten.for_each(|event| event.2 = "1");
     }
-    assert_eq!(seen, json!({ "seen": expected, "opens": 2 }));
-    posted.answer("200 OK", "noted").await;
-    for (version, _client) in streams(&gate) {
-        assert_eq!(version, speaks.version());
-    }
-    window.close().await;
+    expected
 }
+
+const AT_ONCE: (Duration, &str) = (Duration::ZERO, "");
+
+/// The backend is silent for longer than the heartbeat after each of its writes, wherever that stopped.
+const WITH_HEARTBEATS: (Duration, &str) = (Duration::from_millis(150), "heartbeat = \"100ms\"");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_hears_what_was_meant_over_http_1() {
-    hears_what_was_meant(Maker::Google, Speaks::Http1).await;
+    hears_what_was_meant(Maker::Google, Speaks::Http1, AT_ONCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_hears_what_was_meant_over_http_2() {
-    hears_what_was_meant(Maker::Google, Speaks::Http2).await;
+    hears_what_was_meant(Maker::Google, Speaks::Http2, AT_ONCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_hears_nothing_of_heartbeats() {
+    hears_what_was_meant(Maker::Google, Speaks::Http1, WITH_HEARTBEATS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn firefox_hears_what_was_meant_over_http_1() {
-    hears_what_was_meant(Maker::Mozilla, Speaks::Http1).await;
+    hears_what_was_meant(Maker::Mozilla, Speaks::Http1, AT_ONCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn firefox_hears_what_was_meant_over_http_2() {
-    hears_what_was_meant(Maker::Mozilla, Speaks::Http2).await;
+    hears_what_was_meant(Maker::Mozilla, Speaks::Http2, AT_ONCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firefox_hears_nothing_of_heartbeats() {
+    hears_what_was_meant(Maker::Mozilla, Speaks::Http2, WITH_HEARTBEATS).await;
 }
 
 const TEN: &str = r#"<!DOCTYPE html><title>Ten</title><script>

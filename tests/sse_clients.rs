@@ -9,7 +9,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::harness::{
-    Backend, Exchange, Gate, authority_file, every_kind_of_event, meant, node, python, within,
+    Backend, Exchange, Gate, H2Client, Heard, Subscriber, authority_file, every_kind_of_event,
+    meant, node, python, silence, within, within_time,
 };
 
 /// A program that prints what it hears, a line each.
@@ -104,6 +105,61 @@ async fn eventsource_hears_what_was_meant_and_comes_back_by_its_id() {
     assert_eq!(client.json().await, json!(["message", "again", ""]));
     exchange.wire.closes_within(LEAVING).await;
     client.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_come_between_events_and_change_none() {
+    const SILENCE: Duration = Duration::from_millis(150);
+    let mut backend = Backend::by_hand().await;
+    let text = format!("{}heartbeat = \"100ms\"\n", backend.for_everything());
+    let gate = Gate::start(&text).await;
+    let wire = gate.tls().await;
+    let mut over_h2 = H2Client::connect(&gate).await;
+    let clients = async {
+        let first = async {
+            let mut wire = wire;
+            wire.send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await;
+            wire.head().await;
+            Subscriber::over(wire).until_end().await
+        };
+        let second = async {
+            Subscriber::over_h2(over_h2.get("/events").await)
+                .until_end()
+                .await
+        };
+        tokio::join!(first, second)
+    };
+    let play = async {
+        let (mut first, mut second) = (backend.next().await, backend.next().await);
+        for exchange in [&mut first, &mut second] {
+            exchange.answer_in_chunks("text/event-stream").await;
+        }
+        for piece in every_kind_of_event() {
+            first.wire.send_chunk(&piece).await;
+            second.wire.send_chunk(&piece).await;
+            silence(SILENCE).await;
+        }
+        first.wire.end_chunks().await;
+        second.wire.end_chunks().await;
+    };
+    let ((first, second), ()) = within_time(Duration::from_secs(30), "the end", async {
+        tokio::join!(clients, play)
+    })
+    .await;
+    for heard in [first, second] {
+        let events = heard.iter().filter_map(|heard| match heard {
+            Heard::Event(event) => Some((&*event.name, event.data.clone(), &*event.id)),
+            _ => None,
+        });
+        assert_eq!(events.collect::<Vec<_>>(), meant());
+        let comments = heard
+            .iter()
+            .filter(|heard| matches!(heard, Heard::Comment(_)));
+        // The backend's own are two. Of its silences, a dozen fall between two events.
+        let comments = comments.count();
+        assert!(comments >= 2 + 8, "{comments} comments");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

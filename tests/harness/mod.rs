@@ -42,7 +42,7 @@ pub use certificates::{
 pub use checked::{Checked, balanced, refusing};
 pub use dns::NameServer;
 pub use event_source::{Event, Heard, Subscriber};
-pub use events::{NumberedSource, every_kind_of_event, meant};
+pub use events::{Meant, NumberedSource, every_kind_of_event, meant};
 pub use feed::Feed;
 pub use gate::{Gate, Reloaded, connect};
 pub use h2_backend::H2Backend;
