@@ -227,6 +227,56 @@ async fn firefox_hears_nothing_of_heartbeats() {
     hears_what_was_meant(Maker::Mozilla, Speaks::Http2, WITH_HEARTBEATS).await;
 }
 
+/// A route that takes up again what its server breaks off: the page hears nothing of a break within an event.
+async fn hears_nothing_of_a_break(maker: Maker, speaks: Speaks) {
+    let mut scene = Scene::with(HEARS).await;
+    let gate = Gate::start(&scene.config(&scene.events, "resume = true")).await;
+    let window = Window::open(maker, speaks, gate.https.port()).await;
+    let mut exchange = scene.first().await;
+    exchange.answer_in_chunks("text/event-stream").await;
+    for piece in every_kind_of_event() {
+        exchange.wire.send_chunk(piece).await;
+    }
+    let mut expected = expected(maker);
+    let again = expected.pop().unwrap();
+    for (id, text) in [("4", "four"), ("5", "five")] {
+        let event = format!("id: {id}\ndata: {text}\n\n");
+        let (half, _) = event.split_at(event.len() - 4);
+        exchange.wire.send_chunk(half).await;
+        match id {
+            "4" => drop(exchange),
+            _ => exchange.reset(),
+        }
+        exchange = scene.events.next().await;
+        let known = expected.last().unwrap().2;
+        assert_eq!(exchange.request.get("last-event-id"), Some(known));
+        exchange.answer_in_chunks("text/event-stream").await;
+        // A new response may begin with a mark again, which would be a part of a field's name in the old one.
+        exchange.wire.send_chunk(format!("\u{feff}{event}")).await;
+        expected.push(("message", text.to_owned(), id));
+    }
+    exchange.wire.send_chunk("data: again\n\n").await;
+    exchange.wire.closes_within(Duration::from_secs(2)).await;
+    expected.push((again.0, again.1, "5"));
+    let (seen, mut posted) = scene.seen().await;
+    assert_eq!(seen, json!({ "seen": expected, "opens": 1 }));
+    posted.answer("200 OK", "noted").await;
+    let streams = streams(&gate);
+    assert_eq!(streams.len(), 1, "{streams:?}");
+    assert_eq!(streams[0].0, speaks.version());
+    window.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_hears_nothing_of_a_break_over_http_2() {
+    hears_nothing_of_a_break(Maker::Google, Speaks::Http2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firefox_hears_nothing_of_a_break_over_http_1() {
+    hears_nothing_of_a_break(Maker::Mozilla, Speaks::Http1).await;
+}
+
 const TEN: &str = r#"<!DOCTYPE html><title>Ten</title><script>
 const seen = [];
 for (let number = 0; number < 10; number += 1) {
@@ -337,6 +387,10 @@ async fn is_taken_up_elsewhere(maker: Maker, speaks: Speaks) {
         assert_eq!(streams[0].0, speaks.version());
     }
     first.ended().await;
+    // It was not cut: it ended between two events, once it had been told when to come back.
+    let lines = first.log.since(0);
+    let closed = lines.iter().find(|line| line.message() == "stream close");
+    assert!(closed.unwrap().has("reason", "drain"), "{closed:?}");
     window.close().await;
 }
 
