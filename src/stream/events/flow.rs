@@ -55,7 +55,7 @@ pub(super) struct Flow {
     lease: Option<Lease>,
     after_fall: AfterFall,
     guard: drain::Guard,
-    _permit: StreamPermit,
+    permit: Option<StreamPermit>,
 }
 
 struct Heartbeat {
@@ -92,7 +92,7 @@ impl Flow {
             lease: Some(opening.lease),
             after_fall: opening.after_fall,
             guard: opening.guard,
-            _permit: opening.permit,
+            permit: Some(opening.permit),
         };
         flow.watch();
         flow
@@ -351,10 +351,12 @@ impl Flow {
 
     /// It has ended, and why; only the first reason counts.
     pub(super) fn end_by(&mut self, end: End, over: Over) {
+        self.source = None;
+        // Whoever reads of the end may come for the place.
+        drop((self.lease.take(), self.permit.take()));
         if let Some(record) = self.record.take() {
             record.close(end, self.life.silence());
         }
-        self.source = None;
         self.over.get_or_insert(over);
     }
 }
