@@ -231,9 +231,12 @@ impl Flow {
     fn watch(&mut self) {
         let (guard, after_fall) = (self.guard.clone(), self.after_fall);
         let moment = self.passage.content().moment();
-        self.cut = match &self.lease {
-            Some(lease) => {
-                let fell = lease.fell();
+        let fell = match after_fall {
+            AfterFall::Keep => None,
+            AfterFall::Drain(_) | AfterFall::Close => self.lease.as_ref().map(Lease::fell),
+        };
+        self.cut = match fell {
+            Some(fell) => {
                 Box::pin(async move { cut_short(&guard, moment, fell, after_fall).await })
             }
             None => Box::pin(async move {
