@@ -55,7 +55,9 @@ impl Body for EventBody {
             State::Open => {}
             State::Breaking => {
                 body.state = State::Over;
-                return Poll::Ready(Some(Err(BrokeOff.into())));
+                let fault = body.flow.take_fault();
+                let error = fault.map_or_else(|| BrokeOff.into(), |fault| BodyError::from(*fault));
+                return Poll::Ready(Some(Err(error)));
             }
             State::Over => return Poll::Ready(None),
         }

@@ -19,6 +19,7 @@ use crate::sse::position::Position;
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
 use crate::stream::{AfterFall, cut_short, ending};
 use crate::upstream::Lease;
+use crate::upstream::http1::ReplyError;
 
 /// A stream that is to end at the next border.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,8 @@ pub(super) struct Flow {
     cut: Pin<Box<dyn Future<Output = End>>>,
     finishing: Option<Finishing>,
     over: Option<Over>,
+    /// How its server broke it off, once it is over for that.
+    fault: Option<Box<ReplyError>>,
     /// When the server's bytes came that the client may not have yet.
     came: Option<Instant>,
     /// `None`: it is written.
@@ -87,6 +90,7 @@ impl Flow {
             cut: Box::pin(std::future::pending()),
             finishing: None,
             over: None,
+            fault: None,
             came: None,
             record: Some(opening.record),
             lease: Some(opening.lease),
@@ -147,6 +151,11 @@ impl Flow {
         }
     }
 
+    /// How the server broke the stream off, if it did. What HTTP/2 said of it can be said to the client.
+    pub(super) fn take_fault(&mut self) -> Option<Box<ReplyError>> {
+        self.fault.take()
+    }
+
     /// Looks for more from the server: what there is may be in `out` too.
     fn poll_server(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Option<Step>> {
         let Some(source) = &mut self.source else {
@@ -165,12 +174,15 @@ impl Flow {
                 self.passage.pass(&data, out);
             }
             Read::Trailers(fields) => return Poll::Ready(Some(Step::Trailers(fields))),
-            Read::Closed | Read::Broken if self.break_off() => {}
+            Read::Closed | Read::Broken(_) if self.break_off() => {}
             Read::Ended | Read::Closed => {
                 self.passage.finish(out);
                 self.end_by(End::Backend, Over::Whole);
             }
-            Read::Broken => self.end_by(End::BackendFailed, Over::Broken),
+            Read::Broken(fault) => {
+                self.fault = Some(Box::new(fault));
+                self.end_by(End::BackendFailed, Over::Broken);
+            }
         }
         Poll::Ready(None)
     }

@@ -55,7 +55,7 @@ pub(super) enum Read {
     /// The connection has ended, which is all that this body has for an end.
     Closed,
     /// It broke off.
-    Broken,
+    Broken(ReplyError),
 }
 
 impl Source {
@@ -88,7 +88,7 @@ impl Source {
             From::Socket(socket) => socket.poll(cx, take),
             From::Shared(pieces) => Poll::Ready(match ready!(pieces.poll_piece(cx)) {
                 None => Read::Ended,
-                Some(Err(_broken)) => Read::Broken,
+                Some(Err(broken)) => Read::Broken(broken),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => Read::Given(data),
                     Err(frame) => frame.into_trailers().map_or(Read::Lent, Read::Trailers),
@@ -112,14 +112,14 @@ impl FromSocket {
             return Poll::Ready(Read::Lent);
         }
         scratch::with(|buffer| {
-            if ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)).is_err() {
-                return Poll::Ready(Read::Broken);
+            if let Err(broken) = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
+                return Poll::Ready(Read::Broken(ReplyError::Broken(broken)));
             }
             let data = buffer.filled();
             if data.is_empty() {
                 // Chunks end with the last one: without it this is no end.
                 return Poll::Ready(match self.chunks {
-                    Some(_) => Read::Broken,
+                    Some(_) => Read::Broken(ReplyError::Incomplete),
                     None => Read::Closed,
                 });
             }
@@ -135,9 +135,12 @@ impl FromSocket {
         };
         let mut at = 0;
         while at < data.len() {
-            let Ok(step) = chunks.decode(&data[at..]) else {
-                self.ended = Some(Read::Broken);
-                return;
+            let step = match chunks.decode(&data[at..]) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.ended = Some(Read::Broken(ReplyError::Chunk(error)));
+                    return;
+                }
             };
             match step.piece {
                 Piece::Framing => {}
