@@ -10,6 +10,7 @@ mod errors;
 mod fields;
 mod file;
 mod listen;
+mod mapping;
 mod names;
 mod route;
 mod secret;
