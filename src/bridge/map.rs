@@ -5,10 +5,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::sse::encode;
 
+use super::channel::Channel;
 use super::cursor::{EventId, Gap, Opening};
+use super::log::{Kind, Note, Writer};
 
 /// What a feed sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,26 @@ pub enum Message<'a> {
     Text(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
+    /// An event of a feed that has names for its events. A name that a client must not see is left out.
+    Event {
+        /// The event's name.
+        name: &'a str,
+        /// Its data.
+        text: &'a str,
+    },
+}
+
+/// Names of events end here.
+const LONGEST_NAME: usize = 64;
+
+/// Whether events may have this name: `[A-Za-z0-9_.:-]{1,64}`, and none that a browser or streamgate gives a meaning to.
+#[must_use]
+pub fn is_event_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !["open", "error", "message"].contains(&name)
+        && !name.starts_with("streamgate.")
 }
 
 /// Where a channel's feed stands.
@@ -33,11 +56,43 @@ pub enum Upstream {
     Gone,
 }
 
+/// Appends a feed's message to its channel's log, and returns its number; `None`, when the bridge has no event for it.
+pub fn append(
+    writer: &mut Writer,
+    now: Instant,
+    channel: &Channel,
+    message: Message<'_>,
+) -> Option<u64> {
+    let note = match message {
+        Message::Text(text) | Message::Event { text, .. } => Note {
+            verbatim: text.contains('\r').then(|| text.into()),
+            ..Note::default()
+        },
+        Message::Binary(_) => Note::of(Kind::Binary),
+    };
+    Some(writer.append(now, note, |seq, out| {
+        encode_message(message, channel.id(seq), out);
+    }))
+}
+
+/// Appends a gap to a channel's log.
+pub fn append_gap(writer: &mut Writer, channel: &Channel, told: Gap) -> u64 {
+    writer.append(Instant::now(), Note::gap(), |seq, out| {
+        gap(told, channel.id(seq), out);
+    })
+}
+
 /// Encodes a feed's message: text as it is, binary as `event: binary` in base64 on one line.
-pub fn message(message: Message<'_>, id: EventId, out: &mut Vec<u8>) {
+fn encode_message(message: Message<'_>, id: EventId, out: &mut Vec<u8>) {
     id.write(out);
     match message {
         Message::Text(text) => encode::data(text.as_bytes(), out),
+        Message::Event { name, text } => {
+            if is_event_name(name) {
+                encode::event(name, out);
+            }
+            encode::data(text.as_bytes(), out);
+        }
         Message::Binary(bytes) => {
             encode::event("binary", out);
             base64_data(bytes, out);
@@ -143,12 +198,28 @@ mod tests {
         let table = [
             (Message::Text(r#"{"a":1}"#), "", r#"{"a":1}"#),
             (Message::Text("a\r\nb\n"), "", "a\nb\n"),
+            (
+                Message::Event {
+                    name: "tick",
+                    text: "a",
+                },
+                "tick",
+                "a",
+            ),
+            (
+                Message::Event {
+                    name: "error",
+                    text: "a",
+                },
+                "",
+                "a",
+            ),
             (Message::Binary(&[0xff, 0, 1]), "binary", "/wAB"),
             (Message::Binary(b"ab"), "binary", "YWI="),
         ];
         for (sent, event, data) in table {
             let (id, mut out) = (id(), Vec::new());
-            message(sent, id, &mut out);
+            encode_message(sent, id, &mut out);
             assert_eq!(decode(&out), decoded(id, event, data));
         }
     }
@@ -157,11 +228,11 @@ mod tests {
     fn empty_messages_are_events_too() {
         // The decoder's dispatch needs one data field, which an empty text has, too; its data is "".
         let (id, mut out) = (id(), Vec::new());
-        message(Message::Text(""), id, &mut out);
+        encode_message(Message::Text(""), id, &mut out);
         assert!(out.ends_with(b"\ndata:\n\n"));
         assert_eq!(decode(&out), decoded(id, "", ""));
         let mut out = Vec::new();
-        message(Message::Binary(b""), id, &mut out);
+        encode_message(Message::Binary(b""), id, &mut out);
         assert_eq!(decode(&out), decoded(id, "binary", ""));
     }
 
