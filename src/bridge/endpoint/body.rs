@@ -13,16 +13,15 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::Instant;
 
+use crate::bridge::log::Form;
 use crate::bridge::map::Upstream;
 use crate::bridge::{Bridge, Subscription};
-use crate::config::model::Slow;
 use crate::http::body::BodyError;
 use crate::lifecycle::drain;
 use crate::observe::access::{End, Kind, StreamRecord};
 
 use super::Plan;
 use super::clock::{Clock, Tick};
-use super::gather::Framing;
 use super::prelude;
 use super::sse::Position;
 use super::sweep::{Member, Seat, Visit};
@@ -45,16 +44,16 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The sweep's visit.
-    pub(super) fn visit(&mut self, visit: &Visit<'_>, slow: &Slow) {
-        let position = &self.position;
-        let is_behind = position.next < visit.view.head();
+    pub(super) fn visit(&mut self, visit: &Visit<'_>) {
+        let position = &mut self.position;
+        let is_behind = !position.is_at_head(visit.view);
         let has_news = is_behind || position.owes_status(visit.upstream, visit.view);
         if self.is_slow || !(has_news || visit.upstream == Upstream::Gone) {
             return;
         }
         let since = *self.since.get_or_insert(visit.now);
-        let is_stalled = visit.now.saturating_duration_since(since) >= slow.stall;
-        if is_stalled || position.is_slow(visit.view, slow) {
+        let is_stalled = visit.now.saturating_duration_since(since) >= visit.slow.stall;
+        if is_stalled || (position.is_slow(visit) && position.fall_back(visit).is_err()) {
             self.is_slow = true;
             self.subscription = None;
         }
@@ -68,23 +67,32 @@ impl Reader {
         let position = &mut self.position;
         if position.owes_status(visit.upstream, visit.view) {
             position.told = visit.upstream;
-            return Next::Bytes(prelude::status(visit.upstream, Framing::Plain));
+            return Next::Bytes(prelude::status(visit.upstream, Form::SsePlain));
         }
-        if position.next >= visit.view.head() {
-            position.has_caught_up = true;
-            return match visit.upstream {
-                Upstream::Gone => Next::End(End::BackendFailed),
-                _ => Next::Nothing,
+        if let Some((gap, seq)) = position.take_gap() {
+            return Next::Bytes(prelude::gap(gap, visit.channel.id(seq), Form::SsePlain));
+        }
+        while !position.is_at_head(visit.view) {
+            let piece = position.piece(visit.view, visit.ranges, Form::SsePlain);
+            let Some(piece) = piece else {
+                match position.fall_back(visit) {
+                    Ok(()) => return self.next(visit),
+                    Err(end) => return Next::End(end),
+                }
             };
+            position.pass(piece.step);
+            if piece.step.has_forgotten {
+                return self.next(visit);
+            }
+            if !piece.bytes.is_empty() {
+                return Next::Bytes(piece.rest(0));
+            }
         }
-        let piece = visit
-            .ranges
-            .piece(visit.view, position.next, Framing::Plain);
-        let Some(piece) = piece else {
-            return Next::End(End::Slow);
-        };
-        position.next = piece.next;
-        Next::Bytes(piece.rest(0))
+        position.note_caught_up();
+        match visit.upstream {
+            Upstream::Gone => Next::End(End::BackendFailed),
+            _ => Next::Nothing,
+        }
     }
 }
 
@@ -115,6 +123,7 @@ impl EventBody {
             subscription,
             bridge,
             cursor,
+            filter,
             client,
             id,
             route,
@@ -132,22 +141,17 @@ impl EventBody {
         );
         // As in `sse::run`: the seat before the position, and no `.await` between them.
         let shared = Rc::new(RefCell::new(Reader {
-            position: Position {
-                next: 0,
-                told: Upstream::Connecting,
-                has_caught_up: false,
-            },
+            position: Position::unknown(filter),
             since: None,
             waker: None,
             is_slow: false,
             subscription: Some(subscription),
         }));
         let seat = Seat::take(&channel, config.slow, Member::Body(shared.clone()), &guard);
-        let opened = prelude::prelude(&channel, &config, cursor, Framing::Plain);
+        let opened = prelude::prelude(&channel, &config, cursor, Form::SsePlain);
         {
             let mut reader = shared.borrow_mut();
-            reader.position.next = opened.next;
-            reader.position.told = opened.told;
+            reader.position.begin(&opened);
         }
         Self {
             shared,
@@ -169,10 +173,9 @@ impl EventBody {
         if reader.is_slow {
             return Poll::Ready(Next::End(End::Slow));
         }
-        let from = reader.position.next;
         let next = self.seat.visit(|visit| reader.next(visit));
         if let Some(record) = &mut self.record {
-            record.sent_messages(reader.position.next - from);
+            record.sent_messages(reader.position.take_given());
         }
         if !matches!(next, Next::Nothing) {
             return Poll::Ready(next);
@@ -182,7 +185,9 @@ impl EventBody {
                 if let Some(record) = &mut self.record {
                     record.heartbeat();
                 }
-                Poll::Ready(Next::Bytes(prelude::heartbeat(Framing::Plain)))
+                let owed = reader.position.take_owed();
+                let id = owed.map(|seq| self.seat.channel().id(seq));
+                Poll::Ready(Next::Bytes(prelude::heartbeat(Form::SsePlain, id)))
             }
             Poll::Ready(Tick::End(end)) => Poll::Ready(Next::End(end)),
             Poll::Pending => {
@@ -227,7 +232,7 @@ impl http_body::Body for EventBody {
                 Err(TooSlow.into())
             }
             Next::End(end) => {
-                let closing = prelude::closing(&body.bridge, Framing::Plain);
+                let closing = prelude::closing(&body.bridge, Form::SsePlain);
                 let frame = body.give(closing);
                 body.close(end);
                 Ok(frame)

@@ -5,7 +5,9 @@
 
 mod body;
 mod clock;
+mod filter;
 mod gather;
+mod position;
 mod prelude;
 mod publish;
 mod sse;
@@ -27,9 +29,8 @@ use crate::route::Captures;
 use crate::stream::{Answer, Downstream, HandOver};
 
 use super::cursor::Cursor;
+use super::log::{Filter, Form};
 use super::{Bridge, Subscription};
-
-use self::gather::Framing;
 
 /// What is known of a request besides itself.
 #[derive(Clone)]
@@ -51,7 +52,8 @@ struct Plan {
     bridge: Arc<Bridge>,
     subscription: Subscription,
     cursor: Cursor,
-    framing: Framing,
+    form: Form,
+    filter: Option<Arc<Filter>>,
     client: ClientAddr,
     id: RequestId,
     route: Arc<str>,
@@ -99,6 +101,10 @@ fn subscribe<B>(
         ));
     }
     check_accept(headers)?;
+    let filter = filter::asked(
+        bridge.config().mapping.filter.as_ref(),
+        request.uri().query(),
+    )?;
     let downstream = asked.downstream;
     let busy = || Answer::Response(head(&asked.id, prelude::busy(bridge).into()));
     if downstream.guard.is_draining() {
@@ -116,7 +122,8 @@ fn subscribe<B>(
         bridge: bridge.clone(),
         subscription,
         cursor: cursor(headers, request.uri().query()),
-        framing: Framing::for_client(request.version()),
+        form: Form::for_version(request.version()),
+        filter,
         client: downstream.client,
         id: asked.id.clone(),
         route: asked.route.clone(),

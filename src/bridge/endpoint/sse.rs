@@ -21,16 +21,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use crate::bridge::Bridge;
-use crate::bridge::log::View;
+use crate::bridge::log::{Filter, Form};
 use crate::bridge::map::Upstream;
-use crate::config::model::Slow;
 use crate::observe::access::{End, Kind, StreamRecord};
 use crate::stream::Taken;
 use crate::tls::ClientStream;
 
 use super::Plan;
 use super::clock::{Clock, Tick};
-use super::gather::Framing;
+pub(super) use super::position::Position;
 use super::prelude;
 use super::sweep::{Member, Seat, Visit};
 
@@ -45,37 +44,10 @@ const UNSENT: u32 = 16 * 1024;
 /// (128 KiB each round trip).
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// Where a subscriber stands.
-#[derive(Debug)]
-pub(super) struct Position {
-    /// The next event it gets.
-    pub(super) next: u64,
-    /// What it knows of the feed.
-    pub(super) told: Upstream,
-    /// Whether it was ever at the head: until then it replays, and being behind is not being slow.
-    pub(super) has_caught_up: bool,
-}
-
-impl Position {
-    /// Whether a status is to be told now. That the feed is up comes before its new events, that it is lost after the
-    /// last ones.
-    pub(super) fn owes_status(&self, upstream: Upstream, view: &View) -> bool {
-        let is_news = self.told != upstream && upstream != Upstream::Gone;
-        is_news && (upstream == Upstream::Up || self.next >= view.head())
-    }
-
-    /// Whether it is further behind than `slow` allows, or than the log reaches.
-    pub(super) fn is_slow(&self, view: &View, slow: &Slow) -> bool {
-        let behind = view.head().saturating_sub(self.next);
-        let is_over = || behind > slow.events || view.bytes_behind(self.next) > slow.bytes;
-        behind > 0 && (self.next < view.floor() || (self.has_caught_up && is_over()))
-    }
-}
-
 /// The part of a subscriber that the sweep shares with its task.
 pub(super) struct Subscriber {
     stream: ClientStream,
-    framing: Framing,
+    form: Form,
     position: Position,
     /// The rest of what was begun to be written.
     rest: Bytes,
@@ -94,16 +66,17 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     /// A subscriber whose position is not known yet, left alone by the sweep.
-    fn new(stream: ClientStream, framing: Framing, record: StreamRecord) -> Self {
+    fn new(
+        stream: ClientStream,
+        form: Form,
+        filter: Option<Arc<Filter>>,
+        record: StreamRecord,
+    ) -> Self {
         let now = Instant::now();
         Self {
             stream,
-            framing,
-            position: Position {
-                next: 0,
-                told: Upstream::Connecting,
-                has_caught_up: false,
-            },
+            form,
+            position: Position::unknown(filter),
             rest: Bytes::new(),
             is_unflushed: false,
             on_its_way: None,
@@ -117,13 +90,15 @@ impl Subscriber {
     }
 
     /// The sweep's visit.
-    pub(super) fn visit(&mut self, cx: &mut Context<'_>, visit: &mut Visit<'_>, slow: &Slow) {
+    pub(super) fn visit(&mut self, cx: &mut Context<'_>, visit: &mut Visit<'_>) {
         if self.end.is_some() {
             return;
         }
         if self.stalled.is_some() {
-            if self.position.is_slow(visit.view, slow) {
-                self.leave(End::Slow);
+            if self.position.is_slow(visit)
+                && let Err(end) = self.position.fall_back(visit)
+            {
+                self.leave(end);
             }
             return;
         }
@@ -171,21 +146,31 @@ impl Subscriber {
                 self.record.delayed(came.elapsed());
             }
             if self.position.owes_status(visit.upstream, visit.view) {
-                self.rest = prelude::status(visit.upstream, self.framing);
+                self.rest = prelude::status(visit.upstream, self.form);
                 self.position.told = visit.upstream;
                 continue;
             }
-            let next = self.position.next;
-            if next >= visit.view.head() {
-                self.position.has_caught_up = true;
+            if let Some((gap, seq)) = self.position.take_gap() {
+                self.rest = prelude::gap(gap, visit.channel.id(seq), self.form);
+                continue;
+            }
+            if self.position.is_at_head(visit.view) {
+                self.position.note_caught_up();
                 return Poll::Ready(match visit.upstream {
                     Upstream::Gone => Err(End::BackendFailed),
                     _ => Ok(()),
                 });
             }
-            let Some(piece) = visit.ranges.piece(visit.view, next, self.framing) else {
-                return Poll::Ready(Err(End::Slow));
+            let piece = self.position.piece(visit.view, visit.ranges, self.form);
+            let Some(piece) = piece else {
+                self.position.fall_back(visit)?;
+                continue;
             };
+            let step = piece.step;
+            if piece.bytes.is_empty() {
+                self.position.pass(step);
+                continue;
+            }
             let stream = Pin::new(&mut self.stream);
             let count =
                 ready!(stream.poll_write(cx, piece.bytes)).map_err(|_broken| End::Client)?;
@@ -193,9 +178,9 @@ impl Subscriber {
                 self.rest = piece.rest(count);
             }
             // What is replayed has waited for its client, and not been delayed.
-            self.on_its_way = self.position.has_caught_up.then_some(piece.came);
-            self.position.next = piece.next;
-            self.record.sent_messages(piece.next - next);
+            self.on_its_way = self.position.has_caught_up().then_some(step.came);
+            self.position.pass(step);
+            self.record.sent_messages(self.position.take_given());
             self.note_written(count, visit.now);
         }
     }
@@ -262,7 +247,8 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         subscription,
         bridge,
         cursor,
-        framing,
+        form,
+        filter,
         client,
         id,
         route,
@@ -273,7 +259,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
     let channel = subscription.channel();
     tune(&taken.stream);
     let mut head = Vec::with_capacity(512);
-    prelude::head(&id, framing, &fields, &mut head);
+    prelude::head(&id, form, &fields, &mut head);
     let record = StreamRecord::open(
         id,
         Kind::Subscription,
@@ -282,17 +268,16 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         channel.name(),
         version,
     );
-    let subscriber = Subscriber::new(taken.stream, framing, record);
+    let subscriber = Subscriber::new(taken.stream, form, filter, record);
     let shared = Rc::new(RefCell::new(subscriber));
     // First the seat, then the position: what is appended in between is seen by the one or the other. No sweep runs
     // before this task is left, so none sees the position that is not there yet.
     let member = Member::Socket(shared.clone());
     let seat = Seat::take(channel, config.slow, member, &taken.guard);
-    let opened = prelude::prelude(channel, config, cursor, framing);
+    let opened = prelude::prelude(channel, config, cursor, form);
     {
         let mut subscriber = shared.borrow_mut();
-        subscriber.position.next = opened.next;
-        subscriber.position.told = opened.told;
+        subscriber.position.begin(&opened);
         subscriber.unsent_head = head.len();
         head.extend_from_slice(&opened.first);
         subscriber.rest = head.into();
@@ -360,7 +345,9 @@ impl Task {
             match due {
                 Poll::Ready(Tick::End(end)) => return Poll::Ready(end),
                 Poll::Ready(Tick::Heartbeat) => {
-                    subscriber.rest = prelude::heartbeat(subscriber.framing);
+                    let owed = subscriber.position.take_owed();
+                    let id = owed.map(|seq| self.seat.channel().id(seq));
+                    subscriber.rest = prelude::heartbeat(subscriber.form, id);
                     subscriber.record.heartbeat();
                 }
                 Poll::Pending => break,
@@ -392,8 +379,8 @@ impl Task {
 
 async fn farewell(shared: &RefCell<Subscriber>, bridge: &Arc<Bridge>) -> io::Result<()> {
     poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
-    let framing = shared.borrow().framing;
-    shared.borrow_mut().rest = prelude::closing(bridge, framing);
+    let form = shared.borrow().form;
+    shared.borrow_mut().rest = prelude::closing(bridge, form);
     poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
     poll_fn(|cx| Pin::new(&mut shared.borrow_mut().stream).poll_shutdown(cx)).await
 }

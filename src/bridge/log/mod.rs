@@ -7,55 +7,31 @@
 //! keep the last one, the writer publishes in the order list, slot, head when it appends, and floor, list when it
 //! evicts; a reader loads head, list, floor.
 
+mod budget;
+mod event;
+pub mod form;
+mod newest;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use tokio::time::Instant;
 
-pub use self::writer::{Budget, Writer};
+pub use self::budget::Budget;
+pub use self::event::{Event, Filter, Kind, Note};
+pub use self::form::Form;
+pub use self::newest::{Cut, Newest};
+pub use self::writer::Writer;
 
 /// Events of one segment at most.
 const SLOTS: usize = 64;
 
-/// An event, encoded.
-#[derive(Debug)]
-pub struct Event {
-    framed: Bytes,
-    /// Length of the chunk's head within `framed`.
-    head: usize,
-    /// Bytes of the log up to and with this event, since it began.
-    end: u64,
-    at: Instant,
-}
-
-impl Event {
-    /// The event as one HTTP chunk (RFC 9112 §7.1).
-    #[must_use]
-    pub fn framed(&self) -> &Bytes {
-        &self.framed
-    }
-
-    /// When it was appended.
-    #[must_use]
-    pub fn at(&self) -> Instant {
-        self.at
-    }
-
-    /// The event without the chunk's framing, for HTTP/2 and HTTP/1.0: a part of [`Event::framed`].
-    #[must_use]
-    pub fn plain(&self) -> &[u8] {
-        &self.framed[self.head..self.framed.len() - 2]
-    }
-}
-
 #[derive(Debug)]
 struct Segment {
     first: u64,
-    slots: [OnceLock<Event>; SLOTS],
+    slots: [OnceLock<Arc<Event>>; SLOTS],
 }
 
 type Chain = Vec<Arc<Segment>>;
@@ -66,6 +42,7 @@ pub struct Log {
     chain: ArcSwap<Chain>,
     head: AtomicU64,
     floor: AtomicU64,
+    newest: Option<Arc<Newest>>,
 }
 
 impl Log {
@@ -77,7 +54,12 @@ impl Log {
         let floor = self.floor.load(Ordering::Acquire);
         // The floor may have passed a head that was loaded before it: then nothing of what was seen is left.
         let head = head.max(floor);
-        View { chain, head, floor }
+        View {
+            chain,
+            head,
+            floor,
+            newest: self.newest.clone(),
+        }
     }
 }
 
@@ -87,6 +69,7 @@ pub struct View {
     chain: Arc<Chain>,
     head: u64,
     floor: u64,
+    newest: Option<Arc<Newest>>,
 }
 
 impl View {
@@ -110,7 +93,28 @@ impl View {
         }
         let after = self.chain.partition_point(|segment| segment.first <= seq);
         let segment = self.chain.get(after.checked_sub(1)?)?;
-        segment.slots.get((seq - segment.first) as usize)?.get()
+        let slot = segment.slots.get((seq - segment.first) as usize)?;
+        slot.get().map(|event| &**event)
+    }
+
+    /// What is newest for each key, where that is kept.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Newest> {
+        self.newest.as_deref()
+    }
+
+    /// The first event that was appended at `time` or later; the head, when there is none.
+    #[must_use]
+    pub fn since(&self, time: Instant) -> u64 {
+        let (mut low, mut high) = (self.floor, self.head);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.event(middle) {
+                Some(event) if event.at() >= time => high = middle,
+                _ => low = middle + 1,
+            }
+        }
+        low
     }
 
     /// Bytes of the events from `seq` on, as far as they are in the log.
@@ -119,7 +123,7 @@ impl View {
         let first = self.event(seq.max(self.floor));
         let last = self.head.checked_sub(1).and_then(|seq| self.event(seq));
         match (first, last) {
-            (Some(first), Some(last)) => last.end - (first.end - first.framed.len() as u64),
+            (Some(first), Some(last)) => last.end - (first.end - first.framed().len() as u64),
             _ => 0,
         }
     }
