@@ -2,6 +2,7 @@
 
 mod choice;
 mod feed;
+mod simple_model;
 mod publish;
 mod stream;
 
