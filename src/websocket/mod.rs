@@ -3,9 +3,13 @@
 //! - [`handshake`]: what makes a request and its 101 a handshake
 //! - [`boundary`]: where frames begin and end
 //! - [`frame`]: the frames that streamgate writes itself
+//! - [`deflate`]: `permessage-deflate` from feeds
+//! - [`sieve`]: what of a feed's frames tungstenite gets to see
 //! - [`close`]: close codes and what each means here
 
 pub mod boundary;
 pub mod close;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
+pub mod sieve;
