@@ -14,13 +14,15 @@
 //! 5. A long stream (a WebSocket, an event stream, a subscription) then leaves hyper: [`stream`] has all life after the
 //!    response's head, whatever the protocol.
 //!
+//! Beside it, [`admin`] shows the operator what [`observe`] has counted.
+//!
 //! # Layers
 //!
 //! A module uses the lines below it, and on its own line only what stands to its left; a test holds it to that.
 //!
 //! ```text
 //! 7  server  cli  demo  main
-//! 6  listen
+//! 6  listen  admin
 //! 5  service
 //! 4  snapshot
 //! 3  respond  guard  forward  bridge
@@ -34,6 +36,7 @@ pub mod server;
 pub mod cli;
 pub mod demo;
 
+pub mod admin;
 pub mod listen;
 
 pub mod service;

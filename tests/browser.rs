@@ -13,17 +13,23 @@ use crate::harness::{
 use crate::tunnel_h2::LISTEN;
 
 /// A browser with one window. Its driver and its profile end with it.
-struct Browser {
+pub struct Browser {
     client: Client,
     _driver: Server,
     profile: Directory,
 }
 
 impl Browser {
-    async fn start() -> Self {
+    /// Starts it with a profile of its own.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more of Chromium's flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
         let driver = browser_driver().await;
         let profile = Directory::new();
-        let arguments = [
+        let arguments: &[&str] = &[
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
@@ -36,6 +42,7 @@ impl Browser {
             "--no-proxy-server",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
+        let arguments = [arguments, flags].concat();
         let capabilities = json!({
             "acceptInsecureCerts": true,
             "goog:chromeOptions": { "args": arguments },
@@ -56,20 +63,21 @@ impl Browser {
         }
     }
 
-    async fn open(&self, port: u16, path: &str) {
+    /// Loads a page of the program's.
+    pub async fn open(&self, port: u16, path: &str) {
         let url = format!("https://localhost:{port}{path}");
         within("the page", self.client.goto(&url)).await.unwrap();
     }
 
     /// Evaluates an expression.
-    async fn value(&self, expression: &str) -> Value {
+    pub async fn value(&self, expression: &str) -> Value {
         let script = format!("return ({expression});");
         let value = within(expression, self.client.execute(&script, Vec::new())).await;
         value.unwrap()
     }
 
     /// Waits until an expression is true.
-    async fn until(&self, expression: &str) {
+    pub async fn until(&self, expression: &str) {
         within(expression, async {
             while self.value(expression).await != json!(true) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -78,7 +86,8 @@ impl Browser {
         .await;
     }
 
-    async fn close(self) {
+    /// Ends the browser.
+    pub async fn close(self) {
         within("the browser's end", self.client.clone().close())
             .await
             .unwrap();
@@ -103,7 +112,7 @@ impl Drop for Browser {
 }
 
 /// A backend that serves `page` for every GET.
-async fn serving(page: &'static str) -> Backend {
+pub async fn serving(page: &'static str) -> Backend {
     let answer = move |mut exchange: Exchange| async move {
         let length = page.len();
         let head = format!(

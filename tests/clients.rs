@@ -12,7 +12,8 @@ use crate::harness::{
     node, output, python, tool, within,
 };
 
-fn curl(gate: &Gate, arguments: &[&str], path: &str) -> tokio::process::Command {
+/// curl with a limit to its time and trust in the tests' authority, and these arguments.
+pub fn curl(gate: &Gate, arguments: &[&str], path: &str) -> tokio::process::Command {
     let authority = authority_file(gate.directory().path());
     let mut command = tool("curl");
     command

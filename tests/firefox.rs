@@ -63,15 +63,21 @@ user_pref("toolkit.telemetry.enabled", false);
 "#;
 
 /// A browser with a profile of its own that trusts the tests' authority.
-struct Firefox {
+pub struct Firefox {
     process: Child,
     _profile: Directory,
 }
 
 impl Firefox {
-    async fn open(url: &str) -> Self {
+    /// Starts it with one page.
+    pub async fn open(url: &str) -> Self {
+        Self::open_with("", url).await
+    }
+
+    /// The same with more preferences, a line each.
+    pub async fn open_with(preferences: &str, url: &str) -> Self {
         let profile = Directory::new();
-        profile.write("user.js", PREFERENCES);
+        profile.write("user.js", format!("{PREFERENCES}{preferences}"));
         let database = format!("sql:{}", profile.path().display());
         let mut create = tool("certutil");
         create.args(["-N", "--empty-password", "-d", &database]);
@@ -95,7 +101,8 @@ impl Firefox {
         }
     }
 
-    async fn close(mut self) {
+    /// Ends the browser.
+    pub async fn close(mut self) {
         self.process.kill().await.unwrap();
     }
 }

@@ -19,6 +19,7 @@
 mod harness;
 
 mod actions;
+mod admin;
 mod bridge;
 mod bridge_faults;
 mod bridge_publish;
@@ -40,11 +41,17 @@ mod grpc;
 mod headers;
 mod http2_floods;
 mod layering;
+mod metrics;
 mod origins;
 mod proxy_protocol;
 mod raw_requests;
 mod reload;
 mod routing;
+mod sse_browser;
+mod sse_clients;
+mod sse_curl;
+mod sse_resume;
+mod sse_stalled;
 mod tls;
 mod trust;
 mod tunnel;

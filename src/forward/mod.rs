@@ -176,6 +176,9 @@ pub async fn forward(
         record.server(lease.addr());
     }
     if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(record) = record {
+            record.answered(head.status);
+        }
         let permit = permit.map_or_else(|| asked.stream_permit(), Ok)?;
         return upgrade::accept(lease, &outbound, head, reply, (asked, permit));
     }

@@ -65,7 +65,7 @@ pub(super) struct ReplyBody {
     life: Lifetime,
     home: Home,
     /// `None`: access records are off, or it is written.
-    record: Option<RequestRecord>,
+    record: Option<Box<RequestRecord>>,
     /// Its place at the server.
     _lease: Lease,
     /// What is told at the next poll.
@@ -87,7 +87,7 @@ impl ReplyBody {
             reply: Some(reply),
             life,
             home,
-            record,
+            record: record.map(Box::new),
             _lease: lease,
             failed: None,
         };

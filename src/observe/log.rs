@@ -68,10 +68,22 @@ impl LogHandle {
         let _ = self.filter.reload(targets(settings));
     }
 
-    /// Lines that were dropped because nobody read them.
+    /// Tells how many lines were dropped.
     #[must_use]
-    pub fn dropped_lines(&self) -> usize {
-        self.dropped.dropped_lines()
+    pub fn dropped(&self) -> DroppedLines {
+        DroppedLines(self.dropped.clone())
+    }
+}
+
+/// Tells how many lines of the log were dropped because nobody read them.
+#[derive(Clone)]
+pub struct DroppedLines(ErrorCounter);
+
+impl DroppedLines {
+    /// Since the start.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.dropped_lines()
     }
 }
 

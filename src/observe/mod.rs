@@ -2,3 +2,5 @@
 
 pub mod access;
 pub mod log;
+pub mod metrics;
+pub mod streams;

@@ -12,12 +12,14 @@ use arc_swap::ArcSwap;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::admin::{Admin, Shown};
 use crate::config::model::Config;
 use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::systemd;
 use crate::limits::Permits;
 use crate::listen::{BindError, Inherited};
 use crate::observe::log::LogHandle;
+use crate::observe::metrics::Metrics;
 use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
@@ -62,6 +64,8 @@ struct Server {
     listeners: Listeners,
     workers: Workers,
     checks: Checks,
+    metrics: Arc<Metrics>,
+    admin: Admin,
     log: LogHandle,
     origin: Origin,
 }
@@ -98,12 +102,21 @@ impl Server {
         let inherited = Inherited::take()?;
         let permits = Permits::new(config.limits.connections);
         let count = config.server.workers.get();
-        let wanted = config.listeners.clone();
+        let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
         let snapshot = Snapshot::build(config, None, &tickets)?;
         let listeners = Listeners::bind(&wanted, count, &inherited)?;
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));
-        let mut workers = Workers::start(count, &shared, &permits)?;
+        let metrics = Arc::new(Metrics::new());
+        let mut admin = Admin::new(Shown {
+            shared: shared.clone(),
+            permits: permits.clone(),
+            dropped: log.dropped(),
+            metrics: metrics.clone(),
+        });
+        let fresh = admin.bind(&wanted_admin, &inherited)?;
+        let mut workers = Workers::start(count, &shared, &permits, &metrics)?;
         listeners.announce(&mut workers);
+        admin.replace(&wanted_admin, fresh);
         let mut checks = Checks::default();
         checks.follow(shared.load().upstreams());
         tracing::info!(workers = count, "ready");
@@ -116,6 +129,8 @@ impl Server {
             listeners,
             workers,
             checks,
+            metrics,
+            admin,
             log,
             origin,
         })
@@ -126,6 +141,7 @@ impl Server {
         let deadline = Instant::now() + limit;
         tracing::info!(?limit, connections = self.permits.in_use(), "draining");
         systemd::stopping("draining");
+        self.admin.draining();
         // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
         drop((self.listeners, self.inherited));
         // Who is healthy matters to nobody any more.
@@ -142,8 +158,9 @@ impl Server {
                 () = tokio::time::sleep(DRAIN_REPORT) => report(self.permits.in_use()),
             }
         };
+        self.admin.end();
         let tasks = left.tasks + worker::tail().await;
-        let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped_lines());
+        let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped().count());
         tracing::info!(
             connections,
             tasks,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Origin, Server};
 use crate::config::{self, model::Config};
 use crate::lifecycle::systemd;
+use crate::observe::metrics::Reload;
 use crate::respond;
 use crate::snapshot::Snapshot;
 
@@ -18,10 +19,21 @@ impl Server {
             return;
         };
         systemd::reloading();
-        match self.try_reload(&path.clone()) {
-            Ok(changes) => tracing::info!(changes = changes.join(", "), "reloaded"),
-            Err(cause) => tracing::error!(cause, "reload refused"),
-        }
+        let outcome = match self.try_reload(&path.clone()) {
+            Ok(changes) => {
+                tracing::info!(changes = changes.join(", "), "reloaded");
+                if changes.is_empty() {
+                    Reload::Unchanged
+                } else {
+                    Reload::Done
+                }
+            }
+            Err(cause) => {
+                tracing::error!(cause, "reload refused");
+                Reload::Refused
+            }
+        };
+        self.metrics.reloaded(outcome);
         systemd::ready("serving");
     }
 
@@ -41,11 +53,16 @@ impl Server {
                 &self.inherited,
             )
             .map_err(|error| respond::chain(&error))?;
+        let fresh_admin = self
+            .admin
+            .bind(&config.admin, &self.inherited)
+            .map_err(|error| respond::chain(&error))?;
         if config.server.workers != before.config.server.workers {
             tracing::warn!("`server.workers` changes with the next start");
         }
-        let (log, listeners, connections) = (
+        let (log, admin, listeners, connections) = (
             config.log,
+            config.admin.clone(),
             config.listeners.clone(),
             config.limits.connections,
         );
@@ -56,6 +73,7 @@ impl Server {
         self.shared.store(Arc::new(snapshot));
         self.checks.follow(self.shared.load().upstreams());
         self.listeners.replace(&listeners, fresh, &mut self.workers);
+        self.admin.replace(&admin, fresh_admin);
         // Also where they are the same: what the system says may have changed.
         self.workers.resolve_by(&dns);
         self.permits.resize(connections);
@@ -80,6 +98,7 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     setting("limits", before.limits == after.limits);
     setting("errors", before.errors == after.errors);
     setting("log", before.log == after.log);
+    setting("admin", before.admin == after.admin);
     named(
         &mut changes,
         "upstream",

@@ -16,15 +16,14 @@ use crate::config::model::{Dns, ListenerProtocol};
 use crate::lifecycle::{drain, tasks};
 use crate::limits::Permits;
 use crate::listen::{self, Listener};
+use crate::observe::metrics::Metrics;
+use crate::observe::streams;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::upstream::resolve;
 
 /// Commands that wait for a worker at most. They come from reloads and from the drain.
 const COMMANDS: usize = 256;
-
-/// How often a worker closes connections to servers that were idle for too long.
-const TICK: Duration = Duration::from_secs(1);
 
 /// How long tasks may take to end after the last connection has.
 const TAIL: Duration = Duration::from_millis(500);
@@ -56,6 +55,13 @@ pub(super) struct Left {
     pub(super) tasks: usize,
 }
 
+/// What the workers have in common.
+struct Shared {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    permits: Permits,
+    metrics: Arc<Metrics>,
+}
+
 /// All workers.
 pub(super) struct Workers(Vec<Worker>);
 
@@ -71,9 +77,15 @@ impl Workers {
         count: usize,
         shared: &Arc<ArcSwap<Snapshot>>,
         permits: &Permits,
+        metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
+        let share = || Shared {
+            snapshot: shared.clone(),
+            permits: permits.clone(),
+            metrics: metrics.clone(),
+        };
         (0..count)
-            .map(|index| Worker::start(index, shared.clone(), permits.clone()))
+            .map(|index| Worker::start(index, share()))
             .collect::<io::Result<_>>()
             .map(Self)
     }
@@ -117,7 +129,7 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(index: usize, shared: Arc<ArcSwap<Snapshot>>, permits: Permits) -> io::Result<Self> {
+    fn start(index: usize, shared: Shared) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -127,7 +139,7 @@ impl Worker {
             .name(format!("worker-{index}"))
             .spawn(move || {
                 let local = LocalSet::new();
-                let cut = runtime.block_on(local.run_until(work(shared, permits, received)));
+                let cut = runtime.block_on(local.run_until(work(shared, received)));
                 // What is left is dropped here, on its own thread, before anybody is told that it is gone.
                 drop(local);
                 drop(runtime);
@@ -152,21 +164,23 @@ impl Worker {
 }
 
 /// A worker's whole life. Returns how many tasks have to be cut.
-async fn work(
-    shared: Arc<ArcSwap<Snapshot>>,
-    permits: Permits,
-    mut commands: mpsc::Receiver<Command>,
-) -> usize {
-    resolve::ask(&shared.load().config.dns.servers);
-    let service = Rc::new(Service::new(shared));
+async fn work(shared: Shared, mut commands: mpsc::Receiver<Command>) -> usize {
+    let Shared {
+        snapshot,
+        permits,
+        metrics,
+    } = shared;
+    resolve::ask(&snapshot.load().config.dns.servers);
+    let service = Rc::new(Service::new(snapshot));
     let trigger = drain::Trigger::new();
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = tokio::time::interval(streams::TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = loop {
         let command = tokio::select! {
             command = commands.recv() => command,
             _now = ticks.tick() => {
                 service.pools().sweep();
+                tick(&metrics);
                 continue;
             }
         };
@@ -196,9 +210,24 @@ async fn work(
             None => break Instant::now(),
         }
     };
-    let left = end(&service, &trigger, deadline).await;
+    let end = end(&service, &trigger, deadline);
+    tokio::pin!(end);
+    // What ends in a drain is counted too.
+    let left = loop {
+        tokio::select! {
+            left = &mut end => break left,
+            _now = ticks.tick() => tick(&metrics),
+        }
+    };
+    tick(&metrics);
     resolve::close();
     left
+}
+
+/// A second has passed: what was counted in it is added to the metrics of the process.
+fn tick(metrics: &Metrics) {
+    metrics.fold();
+    streams::tick();
 }
 
 fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Trigger) {

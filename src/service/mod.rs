@@ -21,6 +21,7 @@ use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
 use crate::limits::StreamsFull;
 use crate::observe::access::{RequestId, RequestRecord};
+use crate::observe::metrics::{self, StreamLimit};
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
 use crate::respond::{self, action};
@@ -35,7 +36,7 @@ use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
 use crate::websocket::handshake::HandshakeFault;
 
-use own::{Asker, asked_of, finish, owned, refused};
+use own::{Asker, Told, asked_of, finish, owned, refused};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -83,9 +84,12 @@ impl Service {
         // From here on the client is who asked, not who passed it on.
         let downstream = downstream.told_by(&origin);
         let mut told = Told {
-            record: RequestRecord::begin(&id, downstream.client, request.version(), || {
-                asked_of(&request)
-            }),
+            record: Some(RequestRecord::begin(
+                &id,
+                downstream.client,
+                request.version(),
+                || asked_of(&request),
+            )),
             fields: Rendered::default(),
         };
         let asker = Asker::of(&request);
@@ -109,6 +113,7 @@ impl Service {
             Ok(Answer::Response(response)) => return finish(response, told.record),
             Ok(Answer::Tunnel(response, stream)) => match (&downstream.tunnels, upgrade) {
                 (Some(tunnels), Ok(Some(upgrade))) => {
+                    told.answered(response.status());
                     tunnels.begin(upgrade, stream, downstream.guard.clone());
                     told.record.into_iter().for_each(RequestRecord::superseded);
                     return response;
@@ -221,13 +226,6 @@ struct Asked<'a> {
     id: &'a RequestId,
 }
 
-/// What is learnt of a request on its way.
-struct Told {
-    record: Option<RequestRecord>,
-    /// Its route's rules for the response.
-    fields: Rendered,
-}
-
 /// Who asked: the other end of the connection, or who it says, if it is believed.
 fn origin(snapshot: &Snapshot, downstream: &Downstream, headers: &HeaderMap) -> Origin {
     let trust = &snapshot.config.trust;
@@ -295,6 +293,13 @@ fn guard_body(limit: Option<u64>, request: &Request<Incoming>) -> Result<Option<
 
 /// From what went wrong to what the client is told; the log is told the cause.
 fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
+    if let ForwardError::Streams(full) = error {
+        let limit = match full {
+            StreamsFull::Route => StreamLimit::Route,
+            StreamsFull::Client => StreamLimit::Client,
+        };
+        metrics::stream_refused(&route.name, limit);
+    }
     let problem = problem(error);
     let cause = respond::chain(error);
     if problem.status().is_server_error() {

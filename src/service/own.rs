@@ -4,9 +4,9 @@
 //! Owns also the requests that are refused before they are routed, by whoever drives the connection.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
-use super::{Service, Told, X_REQUEST_ID, origin, request_id};
+use super::{Service, X_REQUEST_ID, origin, request_id};
 use crate::http::body::Body;
 use crate::http::inbound::Outline;
 use crate::http::problem::Problem;
@@ -61,7 +61,7 @@ impl Service {
         let id = RequestId::random();
         let mut record =
             RequestRecord::begin(&id, client, Version::HTTP_11, || outline.asked.clone());
-        if let (Some(record), Some(host)) = (&mut record, &outline.host) {
+        if let Some(host) = &outline.host {
             record.addressed(host.name());
         }
         let mut response = problem.response_from(&self.current.get().config.errors, None);
@@ -73,12 +73,10 @@ impl Service {
         if matches!(outline.asked, Some((Method::HEAD, _))) {
             *response.body_mut() = Bytes::new();
         }
-        if let Some(mut record) = record {
-            record.failed(problem.label());
-            record.answered(response.status());
-            record.bytes_out = response.body().len() as u64;
-            record.ended(End::Backend);
-        }
+        record.failed(problem.label());
+        record.answered(response.status());
+        record.bytes_out = response.body().len() as u64;
+        record.ended(End::Backend);
         response
     }
 
@@ -88,10 +86,29 @@ impl Service {
         let id = request_id(&origin, request.headers());
         let client = downstream.told_by(&origin).client;
         let told = Told {
-            record: RequestRecord::begin(&id, client, request.version(), || asked_of(request)),
+            record: Some(RequestRecord::begin(&id, client, request.version(), || {
+                asked_of(request)
+            })),
             fields: Rendered::default(),
         };
         (id, told)
+    }
+}
+
+/// What is learnt of a request on its way.
+pub(super) struct Told {
+    /// `None`: whoever has the response's end has taken it.
+    pub(super) record: Option<RequestRecord>,
+    /// Its route's rules for the response.
+    pub(super) fields: Rendered,
+}
+
+impl Told {
+    /// The head is due.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        if let Some(record) = &mut self.record {
+            record.answered(status);
+        }
     }
 }
 
@@ -171,11 +188,11 @@ pub(super) fn finish(response: Response<Body>, record: Option<RequestRecord>) ->
     let Some(mut record) = record else {
         return response;
     };
+    record.answered(response.status());
     if matches!(response.body(), Body::Stream(_)) {
         record.superseded();
         return response;
     }
-    record.answered(response.status());
     record.bytes_out = http_body::Body::size_hint(response.body()).lower();
     record.ended(End::Backend);
     response

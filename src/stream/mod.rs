@@ -8,6 +8,7 @@ mod hand_over;
 mod heartbeat;
 mod http2_tunnel;
 mod lifetime;
+mod meter;
 mod pace;
 mod pump;
 pub mod tunnel;

@@ -83,7 +83,8 @@ impl Acceptor {
             .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // A client that names HTTP/1.0 alone (`curl --http1.0`) would be refused without it (RFC 7301 section 3.2).
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         // Sessions live in their tickets: a store in memory would be a lock that all workers share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         match tickets {

@@ -16,6 +16,8 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
 
+use super::validity::not_after;
+
 /// The longest PEM file that is read, in bytes: a chain has a few kilobytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
@@ -141,6 +143,12 @@ impl Certificate {
             names,
             key: Arc::new(key),
         })
+    }
+
+    /// When the end-entity certificate expires, in seconds since 1970; `None` where it does not say.
+    #[must_use]
+    pub fn expiry(&self) -> Option<i64> {
+        self.key.cert.first().and_then(|first| not_after(first))
     }
 }
 

@@ -3,12 +3,14 @@
 //! Owns every wait's limit ([`within`]), the places where files may be written ([`Directory`]) and the rule that a test leaves
 //! nothing behind: [`Gate`] stops its program and demands that no connection and no task was left.
 
+mod admin;
 mod backend;
 mod behaviour;
 mod certificates;
 mod checked;
 mod dns;
 mod event_source;
+mod events;
 mod feed;
 mod gate;
 mod h2_backend;
@@ -27,6 +29,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use admin::{ADMIN, Admin};
 pub use backend::{Backend, Exchange, reset};
 pub use behaviour::{
     answers_101_fast, closes_mid_body, echo_http, echo_websocket, half_closes, refuses_upgrade,
@@ -39,6 +42,7 @@ pub use certificates::{
 pub use checked::{Checked, balanced, refusing};
 pub use dns::NameServer;
 pub use event_source::{Event, Heard, Subscriber};
+pub use events::{Meant, NumberedSource, every_kind_of_event, meant};
 pub use feed::Feed;
 pub use gate::{Gate, Reloaded, connect};
 pub use h2_backend::H2Backend;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 pub struct Relay {
     /// Where clients connect.
     pub address: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
     connections: Arc<Mutex<JoinSet<()>>>,
     frozen: watch::Sender<bool>,
     _accepting: JoinSet<()>,
@@ -22,20 +23,27 @@ impl Relay {
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let target = Arc::new(Mutex::new(target));
         let connections = Arc::new(Mutex::new(JoinSet::new()));
         let mut accepting = JoinSet::new();
         let (frozen, freezing) = watch::channel(false);
         accepting.spawn(accept(
             listener,
-            target,
+            Arc::clone(&target),
             (Arc::clone(&connections), freezing),
         ));
         Self {
             address,
+            target,
             connections,
             frozen,
             _accepting: accepting,
         }
+    }
+
+    /// Passes new connections on to another place; those that pass now stay where they are.
+    pub fn aim(&self, target: SocketAddr) {
+        *self.target.lock().unwrap() = target;
     }
 
     /// Ends every connection that passes now; new ones are taken.
@@ -52,13 +60,14 @@ impl Relay {
 
 async fn accept(
     listener: TcpListener,
-    target: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
     (connections, freezing): (Arc<Mutex<JoinSet<()>>>, watch::Receiver<bool>),
 ) {
     loop {
         let Ok((near, _)) = listener.accept().await else {
             continue;
         };
+        let target = *target.lock().unwrap();
         let passing = pass(near, target, freezing.clone());
         connections.lock().unwrap().spawn(passing);
     }

@@ -169,12 +169,19 @@ impl EventBody {
         if reader.is_slow {
             return Poll::Ready(Next::End(End::Slow));
         }
+        let from = reader.position.next;
         let next = self.seat.visit(|visit| reader.next(visit));
+        if let Some(record) = &mut self.record {
+            record.sent_messages(reader.position.next - from);
+        }
         if !matches!(next, Next::Nothing) {
             return Poll::Ready(next);
         }
         match self.clock.poll(cx, self.written, None) {
             Poll::Ready(Tick::Heartbeat) => {
+                if let Some(record) = &mut self.record {
+                    record.heartbeat();
+                }
                 let owed = reader.position.take_owed();
                 let id = owed.map(|seq| self.seat.channel().id(seq));
                 Poll::Ready(Next::Bytes(prelude::heartbeat(Form::SsePlain, id)))
@@ -196,7 +203,7 @@ impl EventBody {
     fn give(&mut self, bytes: Bytes) -> Frame<Bytes> {
         self.written = Instant::now();
         if let Some(record) = &mut self.record {
-            record.bytes_out += bytes.len() as u64;
+            record.sent(bytes.len());
         }
         Frame::data(bytes)
     }

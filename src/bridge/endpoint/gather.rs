@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::bridge::log::{Event, Filter, Form, View};
 
@@ -23,6 +24,8 @@ pub(super) struct Piece<'a> {
     /// The bytes, whole events; none, when all up to `next` was passed over.
     pub(super) bytes: &'a [u8],
     owner: &'a Bytes,
+    /// When the first of them came.
+    pub(super) came: Instant,
     /// The event after them.
     pub(super) next: u64,
     /// Whether the last event before `next` is not among the bytes: the client's cursor is behind.
@@ -68,6 +71,7 @@ impl Ranges {
             return Some(Piece {
                 bytes,
                 owner: first.owner(form),
+                came: first.at(),
                 next: from + 1,
                 passed_over: bytes.is_empty(),
             });
@@ -83,6 +87,7 @@ impl Ranges {
         Some(Piece {
             bytes: &range.bytes,
             owner: &range.bytes,
+            came: first.at(),
             next: range.next,
             passed_over: range.passed_over,
         })
@@ -134,8 +139,6 @@ fn shown<'a>(event: &'a Event, form: Form, filter: Option<&Arc<Filter>>) -> &'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::Instant;
-
     use crate::bridge::log::tests::{fill, writer};
     use crate::bridge::log::{Kind, Note};
 

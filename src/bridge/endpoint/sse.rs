@@ -99,6 +99,8 @@ pub(super) struct Subscriber {
     /// The rest of what was begun to be written.
     rest: Bytes,
     is_unflushed: bool,
+    /// When the first of the events came that the socket has not taken yet.
+    on_its_way: Option<Instant>,
     /// Since when the socket takes nothing; then the own task writes.
     stalled: Option<Instant>,
     waker: Option<Waker>,
@@ -124,6 +126,7 @@ impl Subscriber {
             position: Position::unknown(filter),
             rest: Bytes::new(),
             is_unflushed: false,
+            on_its_way: None,
             stalled: Some(now),
             waker: None,
             end: None,
@@ -184,6 +187,9 @@ impl Subscriber {
     ) -> Poll<Result<(), End>> {
         loop {
             ready!(self.poll_rest(cx, visit.now)).map_err(|_broken| End::Client)?;
+            if let Some(came) = self.on_its_way.take() {
+                self.record.delayed(came.elapsed());
+            }
             if self.position.owes_status(visit.upstream, visit.view) {
                 self.rest = prelude::status(visit.upstream, self.form);
                 self.position.told = visit.upstream;
@@ -192,11 +198,9 @@ impl Subscriber {
             let next = self.position.next;
             if next >= visit.view.head() {
                 self.position.has_caught_up = true;
-                let is_gone = visit.upstream == Upstream::Gone;
-                return Poll::Ready(if is_gone {
-                    Err(End::BackendFailed)
-                } else {
-                    Ok(())
+                return Poll::Ready(match visit.upstream {
+                    Upstream::Gone => Err(End::BackendFailed),
+                    _ => Ok(()),
                 });
             }
             let filter = self.position.filter.as_ref();
@@ -214,7 +218,10 @@ impl Subscriber {
             if count < piece.bytes.len() {
                 self.rest = piece.rest(count);
             }
+            // What is replayed has waited for its client, and not been delayed.
+            self.on_its_way = self.position.has_caught_up.then_some(piece.came);
             self.position.next = piece.next;
+            self.record.sent_messages(piece.next - next);
             self.note_written(count, visit.now);
         }
     }
@@ -243,7 +250,7 @@ impl Subscriber {
     fn note_written(&mut self, count: usize, now: Instant) {
         let head = count.min(self.unsent_head);
         self.unsent_head -= head;
-        self.record.bytes_out += (count - head) as u64;
+        self.record.sent(count - head);
         self.written = now;
         self.is_unflushed = true;
         // Progress: the time without any begins anew.
@@ -259,8 +266,8 @@ impl Subscriber {
                 return Poll::Ready(());
             }
             let count = read.filled().len();
-            self.record.bytes_in += count as u64;
-            if count == 0 || self.record.bytes_in > UNASKED {
+            self.record.received(count);
+            if count == 0 || self.record.moved().bytes_in > UNASKED {
                 return Poll::Ready(());
             }
         }
@@ -383,6 +390,7 @@ impl Task {
                     let owed = subscriber.position.take_owed();
                     let id = owed.map(|seq| self.seat.channel().id(seq));
                     subscriber.rest = prelude::heartbeat(subscriber.form, id);
+                    subscriber.record.heartbeat();
                 }
                 Poll::Pending => break,
             }

@@ -138,7 +138,7 @@ impl Event {
             Form::SseChunked => &self.framed,
             Form::SsePlain => self.plain(),
             Form::Json => form::payload(self.made(Form::WsJson)),
-            Form::WsJson | Form::WsRaw => self.made(form),
+            _ => self.made(form),
         }
     }
 
@@ -148,14 +148,17 @@ impl Event {
         match form {
             Form::SseChunked | Form::SsePlain => &self.framed,
             Form::Json | Form::WsJson => self.made(Form::WsJson),
-            Form::WsRaw => self.made(form),
+            _ => self.made(form),
         }
     }
 
     fn made(&self, form: Form) -> &Bytes {
         let verbatim = self.note.as_ref().and_then(|note| note.verbatim.as_deref());
-        self.forms.get_or_init(Box::default).get(form, || {
-            form::encode(form, self.kind, self.plain(), verbatim)
+        let forms = self.forms.get_or_init(Box::default);
+        forms.get(form, || match form {
+            Form::WsJsonDeflated => form::deflated(self.made(Form::WsJson)),
+            Form::WsRawDeflated => form::deflated(self.made(Form::WsRaw)),
+            _ => form::encode(form, self.kind, self.plain(), verbatim),
         })
     }
 }

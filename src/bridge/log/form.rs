@@ -11,6 +11,7 @@ use http::Version;
 use serde::Serialize;
 
 use crate::websocket::boundary::Opcode;
+use crate::websocket::deflate;
 
 use super::event::Kind;
 
@@ -28,6 +29,10 @@ pub enum Form {
     /// The data alone as one WebSocket frame, for `streamgate.v1.raw`: text, or the bytes of a binary message. Only
     /// messages of the feed have it.
     WsRaw,
+    /// [`Form::WsJson`] compressed (RFC 7692) where that is shorter, for clients that agreed to it.
+    WsJsonDeflated,
+    /// [`Form::WsRaw`] compressed in the same way.
+    WsRawDeflated,
 }
 
 impl Form {
@@ -47,6 +52,8 @@ impl Form {
 pub(super) struct Forms {
     json: OnceLock<Bytes>,
     raw: OnceLock<Bytes>,
+    json_deflated: OnceLock<Bytes>,
+    raw_deflated: OnceLock<Bytes>,
 }
 
 impl Forms {
@@ -54,6 +61,8 @@ impl Forms {
     pub(super) fn get(&self, form: Form, make: impl FnOnce() -> Bytes) -> &Bytes {
         match form {
             Form::WsRaw => &self.raw,
+            Form::WsJsonDeflated => &self.json_deflated,
+            Form::WsRawDeflated => &self.raw_deflated,
             _ => &self.json,
         }
         .get_or_init(make)
@@ -96,11 +105,28 @@ pub fn encode(form: Form, kind: Kind, block: &[u8], verbatim: Option<&str>) -> B
     }
 }
 
+/// `plain`, a frame that [`frame`] made, with its payload compressed; itself, where that is not shorter.
+#[must_use]
+pub fn deflated(plain: &Bytes) -> Bytes {
+    match (plain.first(), deflate::compress(payload(plain))) {
+        (Some(first), Some(shorter)) => frame_of(first | COMPRESSED, &shorter),
+        _ => plain.clone(),
+    }
+}
+
 /// A whole message as one frame of a server (RFC 6455 §5.2): unmasked, final.
 #[must_use]
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+    frame_of(FINAL | opcode.bits(), payload)
+}
+
+/// FIN, and RSV1, which says that a message is compressed (RFC 7692 §6).
+const FINAL: u8 = 0x80;
+const COMPRESSED: u8 = 0x40;
+
+fn frame_of(first: u8, payload: &[u8]) -> Bytes {
     let mut frame = Vec::with_capacity(payload.len() + 10);
-    frame.push(0x80 | opcode.bits());
+    frame.push(first);
     match payload.len() {
         short @ 0..126 => frame.push(short as u8),
         medium @ 126..=0xffff => {
@@ -203,6 +229,19 @@ mod tests {
             assert!(encode(Form::WsJson, Kind::Marker, block, None).is_empty());
         }
         assert_eq!(payload(b""), b"");
+    }
+
+    #[test]
+    fn a_compressed_form_is_read_back_and_a_short_one_is_sent_as_it_is() {
+        let long = frame(Opcode::Text, "tick ".repeat(100).as_bytes());
+        let compressed = deflated(&long);
+        assert_eq!(compressed[0], 0xc1);
+        assert!(compressed.len() < long.len() / 4);
+        let inflated = deflate::inflate(payload(&compressed), 1_000).unwrap();
+        assert_eq!(inflated, payload(&long));
+        let short = frame(Opcode::Text, b"tick");
+        assert_eq!(deflated(&short).as_ptr(), short.as_ptr());
+        assert!(deflated(&Bytes::new()).is_empty());
     }
 
     #[test]

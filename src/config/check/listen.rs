@@ -134,7 +134,7 @@ fn warn_of_unused_certificate(root: &Root, listeners: &[Listener], context: &mut
     }
 }
 
-fn tell_collision(first: Place, second: Place, context: &mut Context<'_>) {
+pub(super) fn tell_collision(first: Place, second: Place, context: &mut Context<'_>) {
     let position = context.diagnostics.position(first);
     let message = if context.diagnostics.typed(first) == context.diagnostics.typed(second) {
         format!("`{}` is listened on twice", context.typed(second))
@@ -152,7 +152,7 @@ fn tell_collision(first: Place, second: Place, context: &mut Context<'_>) {
 }
 
 /// Whether both addresses take the same connections. Port 0 is a new port each time.
-fn collide(one: &ListenAddr, other: &ListenAddr) -> bool {
+pub(super) fn collide(one: &ListenAddr, other: &ListenAddr) -> bool {
     match (one, other) {
         (ListenAddr::Tcp(one), ListenAddr::Tcp(other)) => {
             one.port() == other.port() && one.port() != 0 && same_or_within(one.ip(), other.ip())

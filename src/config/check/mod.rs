@@ -4,6 +4,7 @@
 //! comes out is only used if nothing was told.
 
 mod action;
+mod admin;
 mod balance;
 mod bridge;
 mod errors;
@@ -87,6 +88,7 @@ pub(crate) fn config(
     };
     let tls = tls::check(&root.tls, in_memory, &mut context);
     let listeners = listen::check(&root, tls.certificates.is_empty(), &mut context);
+    let admin = admin::check(&root, &mut context);
     let upstreams = named(&root.upstream, &mut context, upstream::check);
     let bridges = named(&root.bridge, &mut context, bridge::check);
     let errors = errors::check(&root.errors, &mut context);
@@ -108,6 +110,7 @@ pub(crate) fn config(
         routes,
         errors,
         log: log(&root.log),
+        admin,
         files: context.read,
         warnings: Diagnostics::default(),
     }

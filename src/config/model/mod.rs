@@ -66,6 +66,8 @@ pub struct Config {
     pub errors: ErrorPages,
     /// `[log]`
     pub log: Log,
+    /// `[admin]`
+    pub admin: Admin,
     /// Every file that was read for this configuration, the main file first, certificates and secrets last.
     pub files: Vec<PathBuf>,
     /// What is odd, and not wrong.
@@ -141,6 +143,13 @@ impl Trust {
 pub struct Dns {
     /// Who is asked for names, in this order. Empty (the default): those of the system's configuration.
     pub servers: Vec<SocketAddr>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Admin {
+    /// Where the operator's tools ask. `None` (the default): nowhere.
+    pub address: Option<ListenAddr>,
 }
 
 /// `[limits]`

@@ -4,6 +4,7 @@
 //! The doc comments of the keys are the reference of the configuration.
 
 pub(crate) mod action;
+pub(crate) mod admin;
 pub(crate) mod balance;
 pub(crate) mod bridge;
 pub(crate) mod collection;
@@ -62,6 +63,8 @@ table! {
         errors: errors::Errors,
         /// What is written to stdout.
         log: server::Log,
+        /// What the operator's own tools see.
+        admin: admin::Admin,
     }
 }
 

@@ -13,6 +13,7 @@ use super::{Content, Opening, Over, Step};
 use crate::lifecycle::drain;
 use crate::limits::StreamPermit;
 use crate::observe::access::{End, StreamRecord};
+use crate::observe::metrics::Resumption as Resumed;
 use crate::sse::encode;
 use crate::sse::position::Position;
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
@@ -186,18 +187,30 @@ impl Flow {
         match ready!(resumption.poll(cx, last_id, retry)) {
             Outcome::Taken { source, lease } => {
                 let down = resumption.down();
-                if let Some(record) = &self.record {
-                    record.resumed(lease.addr(), down);
+                if let Some(record) = &mut self.record {
+                    record.taken_up(lease.addr(), down);
                 }
                 self.source = Some(source);
                 self.lease = Some(lease);
                 self.watch();
             }
             // The client asks for itself when this one ends, and hears the same.
-            Outcome::Refused(_status) => self.end_by(End::Backend, Over::Whole),
-            Outcome::GivenUp => self.end_by(End::BackendFailed, Over::Broken),
+            Outcome::Refused(_status) => {
+                self.resumed(Resumed::Refused);
+                self.end_by(End::Backend, Over::Whole);
+            }
+            Outcome::GivenUp => {
+                self.resumed(Resumed::GaveUp);
+                self.end_by(End::BackendFailed, Over::Broken);
+            }
         }
         Poll::Ready(())
+    }
+
+    fn resumed(&mut self, outcome: Resumed) {
+        self.record
+            .iter_mut()
+            .for_each(|record| record.resumed(outcome));
     }
 
     /// Lets the server go, to ask for the stream again. False: it cannot be taken up where it is.
@@ -302,14 +315,13 @@ impl Flow {
             encode::comment("", out);
             encode::end(out);
             self.passage.spoke();
+            self.record.iter_mut().for_each(StreamRecord::heartbeat);
         }
     }
 
     /// So many bytes go to the client.
     fn passed(&mut self, bytes: usize, step: Step) -> Step {
-        self.record
-            .iter_mut()
-            .for_each(|record| record.bytes_out += bytes as u64);
+        self.record.iter_mut().for_each(|record| record.sent(bytes));
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.due = Instant::now() + heartbeat.every;
         }
@@ -323,7 +335,9 @@ impl Flow {
 
     /// The client has taken all that it was given.
     fn measure(&mut self) {
-        let _added = self.came.take().map(|came| came.elapsed());
+        if let (Some(came), Some(record)) = (self.came.take(), &mut self.record) {
+            record.delayed(came.elapsed());
+        }
     }
 
     /// When it is to be looked again at the latest.

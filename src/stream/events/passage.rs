@@ -140,6 +140,7 @@ impl Passage {
     /// A word of ours has gone out.
     pub(super) fn spoke(&mut self) {
         if !self.has_begun && self.bom.is_none() {
+            self.boundary = Boundary::begun();
             self.bom = Some(Bom::default());
         }
     }
@@ -155,7 +156,7 @@ impl Passage {
 
     /// It has broken, and will begin anew where it broke: the half of an event is forgotten.
     pub(super) fn broke(&mut self) {
-        self.boundary = Boundary::default();
+        self.boundary = Boundary::begun();
         self.bom = Some(Bom::default());
         if let Some(hold) = &mut self.hold {
             hold.event = Vec::new();

@@ -21,6 +21,7 @@ use crate::stream::direction::{Direction, Happened};
 use crate::stream::ending::{Ending, Left, Settled, Words};
 use crate::stream::heartbeat::{Beat, Heartbeat, Reach};
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
+use crate::stream::meter::Meter;
 use crate::tls::{ClientStream, ServerStream};
 use crate::websocket::close::{self, CloseCode};
 
@@ -40,6 +41,7 @@ struct Tunnel<C, B> {
     alarm: Alarm,
     /// The client's and the backend's.
     heart: Option<Box<[Heartbeat; 2]>>,
+    meter: Meter,
     /// Who ended its direction first.
     first: Option<End>,
     /// The code of a Close of our own.
@@ -55,6 +57,14 @@ fn end_by(peer: Peer) -> End {
 }
 
 impl Tunnel<ClientStream, ServerStream> {
+    /// Goes on, and tells `record` what has passed.
+    fn poll_telling(&mut self, cx: &mut Context<'_>, record: &mut StreamRecord) -> Poll<End> {
+        let begun = Instant::now();
+        let end = self.poll_heeding_resets(cx);
+        self.meter.tell(record, begun, &self.up, &self.down);
+        end
+    }
+
     /// A client that resets its stream within HTTP/2 is gone, also while nothing is read from it.
     fn poll_heeding_resets(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.ending.is_none() && self.client.poll_reset(cx).is_ready() {
@@ -84,6 +94,7 @@ where
             life,
             alarm: Alarm::default(),
             heart,
+            meter: Meter::default(),
             first: None,
             said: None,
             ending: None,
@@ -289,7 +300,10 @@ where
             // Who gets two pings may answer the last one alone (RFC 6455 §5.5.3), and ours would take the other one's answer
             // away from whoever asked. The answer to theirs tells us as much.
             Beat::Ping if to.has_passed_ping() => {}
-            Beat::Ping => to.ping(&from.await_pong()),
+            Beat::Ping => {
+                to.ping(&from.await_pong());
+                self.meter.pinged();
+            }
             Beat::Dead => {
                 to.silence();
                 let (end, code) = match peer {
@@ -311,15 +325,6 @@ where
             Some(End::Client) => up.close_code(),
             _ => down.close_code().or(up.close_code()),
         })
-    }
-
-    /// Tells the record what has passed.
-    fn tell(&self, record: &mut StreamRecord) {
-        record.bytes_in = self.up.moved();
-        record.bytes_out = self.down.moved();
-        record.messages_in = Some(self.up.follower().messages());
-        record.messages_out = Some(self.down.follower().messages());
-        record.close_code = self.close_code();
     }
 
     fn due(&self) -> Option<Instant> {

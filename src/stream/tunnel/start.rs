@@ -86,7 +86,7 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
     // What is captured is used where it lies: bound to a name within, it would have two places in the future.
     async move {
         let cut = tokio::select! {
-            end = poll_fn(|cx| tunnel.poll_heeding_resets(cx)) => Err(end),
+            end = poll_fn(|cx| tunnel.poll_telling(cx, &mut record)) => Err(end),
             end = cut_short(&guard, Moment::Early, fell, after_fall) => Ok(end),
         };
         let end = match cut {
@@ -94,10 +94,12 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
             Ok(end) => {
                 record.ending(end);
                 tunnel.cut(end, finish_by(end, &guard).await);
-                poll_fn(|cx| tunnel.poll_heeding_resets(cx)).await
+                poll_fn(|cx| tunnel.poll_telling(cx, &mut record)).await
             }
         };
-        tunnel.tell(&mut record);
+        if let Some(code) = tunnel.close_code() {
+            record.closed_with(code);
+        }
         record.close(end, tunnel.life.silence());
         drop((lease, permit));
     }

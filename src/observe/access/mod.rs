@@ -1,7 +1,10 @@
 //! The access log: one record for a request, two for a stream.
 //!
 //! A stream's `open` and `close` carry the same id, which is also the request's `X-Request-Id`. Everything here goes
-//! to the target [`TARGET`], which `[log] access = false` turns off.
+//! to the target [`TARGET`], which `[log] access = false` turns off. The records are there all the same: what the metrics
+//! say of requests and streams is told by them.
+
+mod stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +14,8 @@ use http::{Method, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use crate::net::{ClientAddr, ServerAddr};
+use crate::observe::metrics;
+pub use stream::StreamRecord;
 
 /// The tracing target of all access records.
 pub const TARGET: &str = "access";
@@ -26,13 +31,24 @@ pub enum Kind {
     Subscription,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Kind {
+    /// All, in the order of their numbers.
+    pub(crate) const ALL: [Self; 3] = [Self::Tunnel, Self::EventStream, Self::Subscription];
+
+    /// The word in the log and in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
             Self::Tunnel => "tunnel",
             Self::EventStream => "event_stream",
             Self::Subscription => "subscription",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
     }
 }
 
@@ -68,7 +84,24 @@ pub enum End {
 }
 
 impl End {
-    /// The word in the log.
+    /// All, in the order of their numbers.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Client,
+        Self::Backend,
+        Self::BackendFailed,
+        Self::BackendUnhealthy,
+        Self::Idle,
+        Self::Age,
+        Self::ClientDead,
+        Self::BackendDead,
+        Self::Limit,
+        Self::Protocol,
+        Self::Slow,
+        Self::Drain,
+        Self::Cut,
+    ];
+
+    /// The word in the log and in metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -157,26 +190,29 @@ pub struct RequestRecord {
     error: Option<&'static str>,
     end: End,
     begun: Instant,
-    head: Duration,
-    silent: bool,
+    /// How long it took to the response's head, once it is due.
+    head: Option<Duration>,
+    is_superseded: bool,
+    is_logged: bool,
     /// Bytes of the response's body.
     pub bytes_out: u64,
 }
 
 impl RequestRecord {
-    /// A record of a request for what `asked` says, that came just now; `None` when nobody reads it.
+    /// A record of a request for what `asked` says, which is only asked where somebody reads it, that came just now.
     #[must_use]
     pub fn begin(
         id: &RequestId,
         client: ClientAddr,
         version: Version,
         asked: impl FnOnce() -> Option<(Method, Uri)>,
-    ) -> Option<Self> {
-        tracing::enabled!(target: TARGET, tracing::Level::INFO).then(|| Self {
+    ) -> Self {
+        let is_logged = tracing::enabled!(target: TARGET, tracing::Level::INFO);
+        Self {
             id: id.clone(),
             client,
             version,
-            asked: asked(),
+            asked: is_logged.then(asked).flatten(),
             host: String::new(),
             route: None,
             server: None,
@@ -185,10 +221,11 @@ impl RequestRecord {
             // Until it is told otherwise: dropped on its way, its client has left.
             end: End::Client,
             begun: Instant::now(),
-            head: Duration::ZERO,
-            silent: false,
+            head: None,
+            is_superseded: false,
+            is_logged,
             bytes_out: 0,
-        })
+        }
     }
 
     /// Where it goes.
@@ -199,7 +236,9 @@ impl RequestRecord {
 
     /// Whom it asks for, of a request that goes nowhere.
     pub fn addressed(&mut self, host: &str) {
-        host.clone_into(&mut self.host);
+        if self.is_logged {
+            host.clone_into(&mut self.host);
+        }
     }
 
     /// Who answered.
@@ -210,7 +249,7 @@ impl RequestRecord {
     /// The head is due.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = status;
-        self.head = self.begun.elapsed();
+        self.head = Some(self.begun.elapsed());
     }
 
     /// It has no response but one of streamgate's own, for this reason.
@@ -223,15 +262,19 @@ impl RequestRecord {
         self.end = end;
     }
 
-    /// It has become a stream, which has records of its own: this one is not written.
+    /// It has become a stream, which has records of its own: this one is not written. Its head is due now, if it was not
+    /// before.
     pub fn superseded(mut self) {
-        self.silent = true;
+        self.is_superseded = true;
+        self.head.get_or_insert_with(|| self.begun.elapsed());
     }
 }
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        if self.silent {
+        let head = self.head.map(|after| (self.status.as_u16(), after));
+        metrics::requested(self.route.as_ref(), head);
+        if self.is_superseded || !self.is_logged {
             return;
         }
         let Self {
@@ -248,101 +291,9 @@ impl Drop for RequestRecord {
         let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
         let server = self.server.as_ref().map(tracing::field::display);
         let (head_us, total_us) = (
-            self.head.as_micros() as u64,
+            self.head.unwrap_or_default().as_micros() as u64,
             self.begun.elapsed().as_micros() as u64,
         );
         tracing::info!(target: TARGET, %id, %client, method, ?version, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
-    }
-}
-
-/// A live stream's record. Opened when its head is due, closed with [`StreamRecord::close`]; one that is dropped
-/// unclosed was cut.
-pub struct StreamRecord {
-    id: RequestId,
-    kind: Kind,
-    route: Arc<str>,
-    client: ClientAddr,
-    opened: Instant,
-    end: End,
-    silence: Duration,
-    /// Bytes from the client.
-    pub bytes_in: u64,
-    /// Bytes to the client, after the head.
-    pub bytes_out: u64,
-    /// Messages from the client, where they are counted.
-    pub messages_in: Option<u64>,
-    /// Messages to the client, where they are counted.
-    pub messages_out: Option<u64>,
-    /// The code of a WebSocket's first Close; 1005 for one without.
-    pub close_code: Option<u16>,
-}
-
-impl StreamRecord {
-    /// Writes the `open` record. `backend` is the server's address, or the bridge's channel; `version` is the
-    /// client's.
-    #[must_use]
-    pub fn open(
-        id: RequestId,
-        kind: Kind,
-        route: Arc<str>,
-        client: ClientAddr,
-        backend: &dyn fmt::Display,
-        version: Version,
-    ) -> Self {
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, ?version, %backend, "stream open");
-        Self {
-            id,
-            kind,
-            route,
-            client,
-            opened: Instant::now(),
-            end: End::Cut,
-            silence: Duration::ZERO,
-            bytes_in: 0,
-            bytes_out: 0,
-            messages_in: None,
-            messages_out: None,
-            close_code: None,
-        }
-    }
-
-    /// Says why the stream is about to end, should it be cut before it has.
-    pub fn ending(&mut self, end: End) {
-        self.end = end;
-    }
-
-    /// The backend had broken off `down` ago, and the stream goes on at `backend`.
-    pub fn resumed(&self, backend: &dyn fmt::Display, down: Duration) {
-        let Self {
-            id, kind, route, ..
-        } = self;
-        let down_ms = down.as_millis() as u64;
-        tracing::info!(target: TARGET, %id, %kind, %route, %backend, down_ms, "stream resumed");
-    }
-
-    /// Says why the stream ended and how long it had been silent then; the `close` record follows.
-    pub fn close(mut self, end: End, silence: Duration) {
-        self.end = end;
-        self.silence = silence;
-    }
-}
-
-impl Drop for StreamRecord {
-    fn drop(&mut self) {
-        let Self {
-            id,
-            kind,
-            route,
-            client,
-            bytes_in,
-            bytes_out,
-            messages_in,
-            messages_out,
-            close_code,
-            ..
-        } = self;
-        let (reason, idle_ms) = (self.end.label(), self.silence.as_millis() as u64);
-        let life_ms = self.opened.elapsed().as_millis() as u64;
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
     }
 }

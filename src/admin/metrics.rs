@@ -1,0 +1,44 @@
+//! `/metrics`: what was counted, with what the process knows at this moment.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use super::Shown;
+use super::serve::body;
+use crate::observe::metrics::{CONTENT_TYPE, Server, Standing};
+use crate::snapshot::Snapshot;
+
+pub(super) fn expose(shown: &Shown) -> Response<Full<Bytes>> {
+    let snapshot = shown.shared.load();
+    let standing = Standing {
+        connections: shown.permits.in_use(),
+        log_lines_dropped: shown.dropped.count(),
+        certificates: certificates(&snapshot),
+        servers: servers(&snapshot),
+    };
+    let text = shown.metrics.expose(&standing);
+    body(StatusCode::OK, CONTENT_TYPE, text.into())
+}
+
+fn certificates(snapshot: &Snapshot) -> Vec<(String, i64)> {
+    let certificates = snapshot.config.tls.certificates.iter();
+    certificates
+        .filter_map(|certificate| {
+            let name = certificate.names.first().unwrap_or(&certificate.origin);
+            Some((name.clone(), certificate.expiry()?))
+        })
+        .collect()
+}
+
+fn servers(snapshot: &Snapshot) -> Vec<Server> {
+    let upstreams = snapshot.upstreams().map(|upstream| {
+        upstream.endpoints().map(|endpoint| Server {
+            upstream: upstream.config().name.clone(),
+            server: endpoint.addr().to_string(),
+            is_up: endpoint.is_up(),
+            live: endpoint.live(),
+        })
+    });
+    upstreams.flatten().collect()
+}

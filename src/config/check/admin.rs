@@ -1,0 +1,34 @@
+//! `[admin]`: an address of its own.
+
+use crate::config::check::{Context, listen};
+use crate::config::model::Admin;
+use crate::config::schema::Root;
+use crate::net::ListenAddr;
+
+pub(crate) fn check(root: &Root, context: &mut Context<'_>) -> Admin {
+    let table = root.admin.value();
+    let Some(address) = table.and_then(|admin| admin.address.located()) else {
+        return Admin::default();
+    };
+    let listeners = root.listen.value().map_or(&[][..], |tables| &tables.0);
+    let mut taken = listeners
+        .iter()
+        .filter_map(|listener| listener.address.located());
+    let first = taken.find(|listener| listen::collide(&listener.value, &address.value));
+    if let Some(first) = first {
+        listen::tell_collision(first.place, address.place, context);
+    }
+    if let ListenAddr::Tcp(tcp) = &address.value
+        && !tcp.ip().to_canonical().is_loopback()
+    {
+        let message = "the admin listener can be reached from other machines";
+        let hint = "whoever reaches it may read; \"127.0.0.1:9180\" is this machine alone";
+        context
+            .diagnostics
+            .warning(address.place, message)
+            .hint(hint);
+    }
+    Admin {
+        address: Some(address.value.clone()),
+    }
+}

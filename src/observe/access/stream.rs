@@ -1,0 +1,140 @@
+//! A live stream's record: what its `close` line says, its row, and its part in the metrics.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Version;
+
+use super::{End, Kind, RequestId, TARGET};
+use crate::net::ClientAddr;
+use crate::observe::metrics::{self, Resumption};
+use crate::observe::streams::{Listed, Moved};
+
+/// A live stream's record. Opened when its head is due, closed with [`StreamRecord::close`]; one that is dropped
+/// unclosed was cut.
+///
+/// Whoever runs the stream tells it what passes, as it passes: [`StreamRecord::sent`] and the like are an addition or two.
+#[derive(Debug)]
+pub struct StreamRecord {
+    listed: Listed,
+    end: End,
+    silence: Duration,
+    close_code: Option<u16>,
+}
+
+impl StreamRecord {
+    /// Writes the `open` record. `backend` is the server's address, or the bridge's channel; `version` is the
+    /// client's.
+    #[must_use]
+    pub fn open(
+        id: RequestId,
+        kind: Kind,
+        route: Arc<str>,
+        client: ClientAddr,
+        backend: &dyn fmt::Display,
+        version: Version,
+    ) -> Self {
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, ?version, %backend, "stream open");
+        Self {
+            listed: Listed::open(id, kind, route, client, backend),
+            end: End::Cut,
+            silence: Duration::ZERO,
+            close_code: None,
+        }
+    }
+
+    /// So many bytes have gone to the client, behind the response's head.
+    pub fn sent(&mut self, bytes: usize) {
+        self.listed.row().send(bytes as u64);
+    }
+
+    /// So many bytes have come from the client.
+    pub fn received(&mut self, bytes: usize) {
+        self.listed.row().receive(bytes as u64);
+    }
+
+    /// So many messages, or events, have gone to the client.
+    pub fn sent_messages(&mut self, count: u64) {
+        self.listed.row().send_messages(count);
+    }
+
+    /// So much has passed since it was opened, for a stream that counts by itself. What is less than before changes nothing.
+    pub fn reached(&mut self, moved: Moved) {
+        self.listed.row().reach(moved);
+    }
+
+    /// How much has passed so far.
+    #[must_use]
+    pub fn moved(&self) -> Moved {
+        self.listed.row().moved()
+    }
+
+    /// A heartbeat has gone to one side.
+    pub fn heartbeat(&mut self) {
+        self.listed.row().tally().heartbeat();
+    }
+
+    /// The client's socket had taken what the backend sent so long after it was read.
+    pub fn delayed(&mut self, added: Duration) {
+        self.listed.row().tally().delayed(added);
+    }
+
+    /// The backend had broken off `down` ago, and the stream goes on at `backend`.
+    pub fn taken_up(&mut self, backend: &dyn fmt::Display, down: Duration) {
+        self.resumed(Resumption::Resumed);
+        let row = self.listed.row();
+        let (id, kind, route) = (&row.id, row.kind, &row.route);
+        let down_ms = down.as_millis() as u64;
+        tracing::info!(target: TARGET, %id, %kind, %route, %backend, down_ms, "stream resumed");
+    }
+
+    /// The backend broke off, and this became of it.
+    pub fn resumed(&mut self, outcome: Resumption) {
+        self.listed.row().tally().resumed(outcome);
+    }
+
+    /// The code of a WebSocket's first Close; 1005 for one without, 1006 where there was no Close.
+    pub fn closed_with(&mut self, code: u16) {
+        self.close_code = Some(code);
+    }
+
+    /// Says why the stream is about to end, should it be cut before it has.
+    pub fn ending(&mut self, end: End) {
+        self.end = end;
+    }
+
+    /// Says why the stream ended and how long it had been silent then; the `close` record follows.
+    pub fn close(mut self, end: End, silence: Duration) {
+        self.end = end;
+        self.silence = silence;
+    }
+}
+
+/// A WebSocket that ended without any Close (RFC 6455 §7.1.5).
+const ABNORMAL: u16 = 1006;
+
+impl Drop for StreamRecord {
+    fn drop(&mut self) {
+        let row = self.listed.row();
+        let life = row.opened.elapsed();
+        row.tally().closed(self.end, life);
+        let is_websocket = row.kind == Kind::Tunnel;
+        if is_websocket {
+            metrics::close_code(&row.route, self.close_code.unwrap_or(ABNORMAL));
+        }
+        let (id, kind, route, client) = (&row.id, row.kind, &row.route, row.client);
+        let (reason, close_code) = (self.end.label(), self.close_code);
+        let (life_ms, idle_ms) = (life.as_millis() as u64, self.silence.as_millis() as u64);
+        let Moved {
+            bytes_in,
+            bytes_out,
+            messages_in,
+            messages_out,
+        } = row.moved();
+        // Of other streams they are not known, or not all of them.
+        let messages_in = is_websocket.then_some(messages_in);
+        let messages_out = is_websocket.then_some(messages_out);
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
+    }
+}

@@ -1,0 +1,233 @@
+//! Every metric: its name, its labels, its unit, what it says.
+//!
+//! `docs/metrics.md` is made from this file, and a test holds it to that. The names have the prefix [`PREFIX`], a unit is
+//! appended to them, and counters end in `_total`.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+use super::histogram::{Bounds, Histogram};
+use super::labels;
+
+/// What all names begin with.
+pub(super) const PREFIX: &str = "streamgate";
+
+/// From the backend's byte read to the client's socket having taken it: 50 µs to 1 s.
+pub(super) const DELAYS: Bounds = &[
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000,
+];
+
+/// Until the head of a response: 1 ms to a minute.
+pub(super) const HEADS: Bounds = &[
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+/// A stream's life: a second to a week.
+pub(super) const LIVES: Bounds = &[
+    1_000_000,
+    10_000_000,
+    60_000_000,
+    300_000_000,
+    1_800_000_000,
+    3_600_000_000,
+    14_400_000_000,
+    43_200_000_000,
+    86_400_000_000,
+    604_800_000_000,
+];
+
+/// One metric.
+pub(super) struct Entry {
+    /// Without prefix, unit and `_total`.
+    name: &'static str,
+    unit: Option<&'static str>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for docs/metrics.md"))]
+    labels: &'static [&'static str],
+    /// A sentence without its full stop, which the exposition adds.
+    help: &'static str,
+}
+
+/// Makes the struct that holds all metrics, and its registration, from one table, so that no metric is without its entry.
+macro_rules! catalog {
+    ($($field:ident: $metric:ty = $make:expr, $entry:expr;)+) => {
+        /// The metrics of the process.
+        #[derive(Debug)]
+        pub(super) struct Catalog {
+            $(pub(super) $field: $metric,)+
+        }
+
+        impl Catalog {
+            /// All of them, at nothing, made known to `registry`.
+            pub(super) fn register(registry: &mut Registry) -> Self {
+                $(let $field: $metric = $make; $entry.register(registry, $field.clone());)+
+                Self { $($field,)+ }
+            }
+
+            /// A line of a table in Markdown for each metric: name, type, labels, meaning.
+            #[cfg(test)]
+            pub(super) fn reference(&self) -> Vec<String> {
+                vec![$($entry.reference(type_of(&self.$field)),)+]
+            }
+        }
+    };
+}
+
+catalog! {
+    build: Family<labels::Program, Gauge> = Family::default(), Entry {
+        name: "build_info", unit: None, labels: &["version"],
+        help: "Always 1, with the version of the program",
+    };
+    connections: Gauge = Gauge::default(), Entry {
+        name: "connections", unit: None, labels: &[],
+        help: "Connections of clients that live now",
+    };
+    requests: Family<labels::Answered, Counter> = Family::default(), Entry {
+        name: "requests", unit: None, labels: &["route", "status"],
+        help: "Requests that have ended, or become streams, by the status of their response",
+    };
+    response_head: Family<labels::OfRoute, Histogram, Buckets> = buckets(HEADS), Entry {
+        name: "response_head", unit: Some("seconds"), labels: &["route"],
+        help: "Time from a request's head to the head of its response; a body's or a stream's length is no part of it",
+    };
+    streams: Family<labels::Streams, Gauge> = Family::default(), Entry {
+        name: "streams", unit: None, labels: &["kind", "route"],
+        help: "Long streams that live now",
+    };
+    opened: Family<labels::Streams, Counter> = Family::default(), Entry {
+        name: "streams_opened", unit: None, labels: &["kind", "route"],
+        help: "Long streams that were opened",
+    };
+    closed: Family<labels::Closed, Counter> = Family::default(), Entry {
+        name: "streams_closed", unit: None, labels: &["kind", "route", "cause"],
+        help: "Long streams that have ended, by the word that the access log has as their reason",
+    };
+    refused: Family<labels::Refused, Counter> = Family::default(), Entry {
+        name: "streams_refused", unit: None, labels: &["route", "limit"],
+        help: "Long streams that a limit of the route refused: that of the route, or that of one client",
+    };
+    life: Family<labels::OfKind, Histogram, Buckets> = buckets(LIVES), Entry {
+        name: "stream_life", unit: Some("seconds"), labels: &["kind"],
+        help: "How long the long streams that have ended had lived",
+    };
+    bytes_in: Family<labels::Streams, Counter> = Family::default(), Entry {
+        name: "stream_received", unit: Some("bytes"), labels: &["kind", "route"],
+        help: "Bytes from clients within long streams, live ones too",
+    };
+    bytes_out: Family<labels::Streams, Counter> = Family::default(), Entry {
+        name: "stream_sent", unit: Some("bytes"), labels: &["kind", "route"],
+        help: "Bytes to clients within long streams, live ones too",
+    };
+    messages_in: Family<labels::Streams, Counter> = Family::default(), Entry {
+        name: "stream_received", unit: Some("messages"), labels: &["kind", "route"],
+        help: "Messages from clients within long streams, where they are counted",
+    };
+    messages_out: Family<labels::Streams, Counter> = Family::default(), Entry {
+        name: "stream_sent", unit: Some("messages"), labels: &["kind", "route"],
+        help: "Messages to clients within long streams, where they are counted",
+    };
+    delay: Family<labels::OfKind, Histogram, Buckets> = buckets(DELAYS), Entry {
+        name: "stream_added_delay", unit: Some("seconds"), labels: &["kind"],
+        help: "Time from reading a backend's bytes to the client's socket having taken them",
+    };
+    heartbeats: Family<labels::OfKind, Counter> = Family::default(), Entry {
+        name: "heartbeats", unit: None, labels: &["kind"],
+        help: "Heartbeats that were sent: pings within WebSockets, comments within event streams",
+    };
+    close_codes: Family<labels::CloseCodes, Counter> = Family::default(), Entry {
+        name: "websocket_closes", unit: None, labels: &["route", "code"],
+        help: "WebSockets that have ended, by the code of the first Close; 1005: it had none, 1006: there was no Close",
+    };
+    resumed: Family<labels::Resumed, Counter> = Family::default(), Entry {
+        name: "stream_resumptions", unit: None, labels: &["route", "outcome"],
+        help: "Event streams whose backend broke off: taken up again, refused by the backend, or given up",
+    };
+    up: Family<labels::OfServer, Gauge> = Family::default(), Entry {
+        name: "upstream_up", unit: None, labels: &["upstream", "server"],
+        help: "1 while a server's health checks find it up, or there are none, else 0",
+    };
+    under_way: Family<labels::OfServer, Gauge> = Family::default(), Entry {
+        name: "upstream_live", unit: None, labels: &["upstream", "server"],
+        help: "Requests and streams under way at a server",
+    };
+    certificates: Family<labels::OfCertificate, Gauge> = Family::default(), Entry {
+        name: "certificate_expiry_timestamp", unit: Some("seconds"), labels: &["name"],
+        help: "When a certificate in force expires, by its first name",
+    };
+    reloads: Family<labels::Reloads, Counter> = Family::default(), Entry {
+        name: "reloads", unit: None, labels: &["outcome"],
+        help: "Reloads of the configuration: done, without a change, or refused",
+    };
+    reloaded: Family<labels::Reloads, Gauge> = Family::default(), Entry {
+        name: "last_reload_timestamp", unit: Some("seconds"), labels: &["outcome"],
+        help: "When the last reload with this outcome was",
+    };
+    log_lines_dropped: Counter = Counter::default(), Entry {
+        name: "log_lines_dropped", unit: None, labels: &[],
+        help: "Lines of the log that were dropped because nobody read them",
+    };
+}
+
+impl Entry {
+    fn register(&self, registry: &mut Registry, metric: impl Metric) {
+        match self.unit {
+            Some(unit) => {
+                let unit = Unit::Other(unit.to_owned());
+                registry.register_with_unit(self.name, self.help, unit, metric);
+            }
+            None => registry.register(self.name, self.help, metric),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Entry {
+    fn reference(&self, metric_type: &str) -> String {
+        let unit = self.unit.map(|unit| format!("_{unit}")).unwrap_or_default();
+        let total = if metric_type == "counter" {
+            "_total"
+        } else {
+            ""
+        };
+        let labels: Vec<_> = self
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        format!(
+            "| `{PREFIX}_{}{unit}{total}` | {metric_type} | {} | {}. |",
+            self.name,
+            labels.join(", "),
+            self.help
+        )
+    }
+}
+
+/// Makes histograms.
+#[derive(Debug, Clone)]
+pub(super) struct Buckets(Bounds);
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0)
+    }
+}
+
+fn buckets<L: Clone + Eq + std::hash::Hash>(bounds: Bounds) -> Family<L, Histogram, Buckets> {
+    Family::new_with_constructor(Buckets(bounds))
+}
+
+#[cfg(test)]
+fn type_of(metric: &impl prometheus_client::encoding::EncodeMetric) -> &'static str {
+    use prometheus_client::metrics::MetricType;
+    match metric.metric_type() {
+        MetricType::Counter => "counter",
+        MetricType::Gauge => "gauge",
+        MetricType::Histogram => "histogram",
+        MetricType::Info => "info",
+        MetricType::Unknown => "unknown",
+    }
+}

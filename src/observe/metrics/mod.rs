@@ -1,0 +1,233 @@
+//! Metrics: what is counted, and how it is exposed (OpenMetrics).
+//!
+//! Requests and streams count into cells of their own worker ([`tally`]); each worker's tick adds them to the metrics of
+//! the process by [`Metrics::fold`]. So counting takes no lock and no atomic, and what is exposed is exact but for the last
+//! tick. What the process knows anyway (connections, certificates, servers) is set when it is asked for.
+//!
+//! Labels are bounded: routes and servers of the configuration, and words of our own. Counters outlive reloads, and so do
+//! the series of a route that is gone, until the process ends.
+
+mod catalog;
+mod histogram;
+mod labels;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+use catalog::Catalog;
+pub(crate) use tally::StreamTally;
+use tally::Tally;
+
+use crate::observe::access::Kind;
+
+/// The media type of [`Metrics::expose`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+thread_local! {
+    static TALLY: Tally = Tally::default();
+}
+
+/// The metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    catalog: Catalog,
+}
+
+/// Which limit refused a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamLimit {
+    /// That of the route.
+    Route,
+    /// That of one client on the route.
+    Client,
+}
+
+impl StreamLimit {
+    const ALL: [Self; 2] = [Self::Route, Self::Client];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// What became of an event stream whose backend broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumption {
+    /// It goes on: the client has noticed nothing.
+    Resumed,
+    /// The backend answered in a way that ends it.
+    Refused,
+    /// The backend did not come back in time.
+    GaveUp,
+}
+
+impl Resumption {
+    const ALL: [Self; 3] = [Self::Resumed, Self::Refused, Self::GaveUp];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Resumed => "resumed",
+            Self::Refused => "refused",
+            Self::GaveUp => "gave_up",
+        }
+    }
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// The new configuration is in force.
+    Done,
+    /// Nothing was different.
+    Unchanged,
+    /// It was refused: the old configuration stays.
+    Refused,
+}
+
+impl Reload {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What the process knows at a moment without having counted it.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Connections of clients.
+    pub connections: usize,
+    /// Lines of the log that nobody read, since the start.
+    pub log_lines_dropped: usize,
+    /// The certificates in force: name, and end in seconds since 1970.
+    pub certificates: Vec<(String, i64)>,
+    /// The servers of the upstreams in force.
+    pub servers: Vec<Server>,
+}
+
+/// A server of an upstream.
+#[derive(Debug)]
+pub struct Server {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// Its address, as the configuration names it.
+    pub server: String,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// Requests and streams under way.
+    pub live: usize,
+}
+
+impl Metrics {
+    /// All of them, at nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix(catalog::PREFIX);
+        let catalog = Catalog::register(&mut registry);
+        let version = labels::Program {
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        catalog.build.get_or_create(&version).set(1);
+        Self { registry, catalog }
+    }
+
+    /// Adds what this thread has counted since it was called last. It may wait for [`Metrics::expose`] on another thread
+    /// the first time that it meets a series.
+    pub fn fold(&self) {
+        TALLY.with(|tally| tally.fold(&self.catalog));
+    }
+
+    /// A reload has ended.
+    pub fn reloaded(&self, outcome: Reload) {
+        let labels = labels::Reloads {
+            outcome: outcome.label(),
+        };
+        self.catalog.reloads.get_or_create(&labels).inc();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_secs();
+        let at = self.catalog.reloaded.get_or_create_owned(&labels);
+        at.set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
+    /// All metrics as OpenMetrics text, with what is known just now.
+    #[must_use]
+    pub fn expose(&self, standing: &Standing) -> String {
+        self.set(standing);
+        let mut text = String::with_capacity(16 * 1024);
+        text::encode(&mut text, &self.registry)
+            .expect("a string takes whatever is written, and no metric has an error of its own");
+        text
+    }
+
+    fn set(&self, standing: &Standing) {
+        let catalog = &self.catalog;
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        catalog.connections.set(number(standing.connections));
+        let dropped = standing.log_lines_dropped as u64;
+        let told = catalog.log_lines_dropped.get();
+        catalog
+            .log_lines_dropped
+            .inc_by(dropped.saturating_sub(told));
+        // What is gone is not told any more.
+        catalog.certificates.clear();
+        for (name, expiry) in &standing.certificates {
+            let labels = labels::OfCertificate { name: name.clone() };
+            let known = catalog.certificates.get_or_create_owned(&labels);
+            // Of two with the same name the one that ends first is what somebody must know.
+            let earlier = Some(known.get()).filter(|known| *known != 0);
+            known.set(earlier.map_or(*expiry, |earlier| earlier.min(*expiry)));
+        }
+        catalog.up.clear();
+        catalog.under_way.clear();
+        for server in &standing.servers {
+            let labels = labels::OfServer {
+                upstream: server.upstream.clone(),
+                server: server.server.clone(),
+            };
+            let up = catalog.up.get_or_create_owned(&labels);
+            up.set(i64::from(server.is_up));
+            let live = catalog.under_way.get_or_create_owned(&labels);
+            live.inc_by(number(server.live));
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A limit of this route has refused a stream.
+pub fn stream_refused(route: &Arc<str>, limit: StreamLimit) {
+    TALLY.with(|tally| tally.route(Some(route)).refused(limit));
+}
+
+/// A request has ended. `head`: the status of its response, and how long it took.
+pub(super) fn requested(route: Option<&Arc<str>>, head: Option<(u16, Duration)>) {
+    // It may be dropped with its thread, when nobody counts any more.
+    let _ = TALLY.try_with(|tally| tally.route(route).requested(head));
+}
+
+/// A stream has been opened.
+pub(super) fn opened(kind: Kind, route: &Arc<str>) -> std::rc::Rc<StreamTally> {
+    TALLY.with(|tally| tally.open(kind, route))
+}
+
+/// A WebSocket has ended with this code.
+pub(super) fn close_code(route: &Arc<str>, code: u16) {
+    let _ = TALLY.try_with(|tally| tally.route(Some(route)).close_code(code));
+}
