@@ -8,15 +8,18 @@
 //! of tungstenite exactly between the messages that were before and behind it. A feed cannot forge one: the payloads of its
 //! own pongs, which nobody asked for, are taken off.
 //!
-//! Invariants: what is held of a message never exceeds the limit; whatever comes in, what goes out is whole frames,
+//! Invariants: what is held of a message never exceeds the limit, or for a compressed one what could still inflate to less
+//! ([`Sieve::new`]); whatever comes in, what goes out is whole frames,
 //! none of which is fragmented or has a reserved bit.
+
+use std::borrow::Cow;
 
 use thiserror::Error;
 
 use super::boundary::{
     Boundary, Event, Extensions, FrameHead, MAX_HEAD, Opcode, Sender, Violation,
 };
-use super::deflate::{DeflateFault, Inflater, Overflow};
+use super::deflate::{self, InflateFault};
 
 /// RSV1: the message is compressed (RFC 7692 §6).
 const COMPRESSED: u8 = 0x4;
@@ -30,7 +33,7 @@ pub enum SieveFault {
     Framing(#[from] Violation),
     /// It breaks the compression (RFC 7692).
     #[error(transparent)]
-    Deflate(#[from] DeflateFault),
+    Inflate(InflateFault),
 }
 
 /// Follows the frames of one connection to a feed.
@@ -47,8 +50,6 @@ pub struct Sieve {
     held: Option<Held>,
     /// Bytes of the message under way that is too large.
     dropped: Option<u64>,
-    /// Kept for the next message while there is more to read.
-    inflater: Option<Box<Inflater>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ struct Held {
 
 impl Sieve {
     /// The filter of a new connection, for messages of at most `limit` bytes. `extensions` says whether compressed ones
-    /// may come.
+    /// may come; an eighth more than `limit` is held of one, for what cannot be compressed takes a little more.
     #[must_use]
     pub fn new(limit: usize, extensions: Extensions) -> Self {
         Self {
@@ -82,12 +83,11 @@ impl Sieve {
             way: Way::Ignore,
             held: None,
             dropped: None,
-            inflater: None,
         }
     }
 
-    /// What a pong says, if it is a mark: the bytes of the message in whose place it stands, as far as they are known. A
-    /// compressed message is not inflated to its end.
+    /// What a pong says, if it is a mark: the bytes of the message in whose place it stands. Of one that inflates to too
+    /// much only that is known, and it counts as one byte more than the limit.
     #[must_use]
     pub fn mark(pong: &[u8]) -> Option<u64> {
         pong.try_into().ok().map(u64::from_be_bytes)
@@ -112,14 +112,14 @@ impl Sieve {
             match event {
                 Some(Event::Head(head)) => self.begin(head, taken, out),
                 Some(Event::End { message, .. }) => {
-                    self.payload(taken, out)?;
+                    self.payload(taken, out);
                     self.way = Way::Ignore;
                     if message {
                         self.end(out)?;
                     }
                 }
                 None => {
-                    self.payload(taken, out)?;
+                    self.payload(taken, out);
                     if !input.is_empty() {
                         self.partial = input.to_vec();
                         *input = &[];
@@ -129,16 +129,6 @@ impl Sieve {
             }
         }
         Ok(())
-    }
-
-    /// Lets go of what is only needed within a message: nothing more is there to be read.
-    pub fn rest(&mut self) {
-        if self.held.is_none() {
-            self.inflater = None;
-        }
-        if self.partial.is_empty() {
-            self.partial = Vec::new();
-        }
     }
 
     fn complete_head(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), SieveFault> {
@@ -176,7 +166,7 @@ impl Sieve {
 
     fn begin_message(&mut self, head: FrameHead, bytes: &[u8], out: &mut Vec<u8>) -> Way {
         let compressed = head.rsv & COMPRESSED != 0;
-        if !compressed && head.payload > self.limit as u64 {
+        if head.payload > self.most(compressed) {
             self.dropped = Some(0);
             return Way::Drop;
         }
@@ -198,43 +188,37 @@ impl Sieve {
             return Way::Drop;
         };
         let have = held.message.len() as u64;
-        if !held.compressed && payload > self.limit as u64 - have {
+        if payload > self.most(held.compressed) - have {
             self.give_up(have);
             return Way::Drop;
         }
         Way::Hold
     }
 
-    fn payload(&mut self, part: &[u8], out: &mut Vec<u8>) -> Result<(), SieveFault> {
+    /// Bytes that a message may have on the wire.
+    fn most(&self, compressed: bool) -> u64 {
+        let limit = self.limit as u64;
+        if compressed {
+            return limit + limit / 8 + 64;
+        }
+        limit
+    }
+
+    fn payload(&mut self, part: &[u8], out: &mut Vec<u8>) {
         match self.way {
             Way::Pass => out.extend_from_slice(part),
-            Way::Hold => self.hold(part)?,
+            Way::Hold => {
+                // Its head was compared with what may be held.
+                if let Some(held) = &mut self.held {
+                    held.message.extend_from_slice(part);
+                }
+            }
             Way::Drop => {
                 let dropped = self.dropped.get_or_insert_default();
                 *dropped = dropped.saturating_add(part.len() as u64);
             }
             Way::Ignore => {}
         }
-        Ok(())
-    }
-
-    fn hold(&mut self, part: &[u8]) -> Result<(), SieveFault> {
-        let Some(held) = &mut self.held else {
-            return Ok(());
-        };
-        if !held.compressed {
-            // The head was compared with the limit.
-            held.message.extend_from_slice(part);
-            return Ok(());
-        }
-        let inflater = self.inflater.get_or_insert_default();
-        if let Err(Overflow) = inflater.part(part, &mut held.message, self.limit)? {
-            inflater.give_up();
-            let have = held.message.len() + part.len();
-            self.give_up(have as u64);
-            self.way = Way::Drop;
-        }
-        Ok(())
     }
 
     /// The message under way is too large.
@@ -245,18 +229,14 @@ impl Sieve {
 
     /// A message has ended.
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), SieveFault> {
-        if let Some(mut held) = self.held.take() {
-            let mut fits = Ok(());
-            if held.compressed {
-                let inflater = self.inflater.get_or_insert_default();
-                fits = inflater.end(&mut held.message, self.limit)?;
-            }
-            match fits {
-                Ok(()) => {
-                    write_head(held.opcode, held.message.len(), out);
-                    out.extend_from_slice(&held.message);
+        if let Some(held) = self.held.take() {
+            match held.whole(self.limit) {
+                Ok(message) => {
+                    write_head(held.opcode, message.len(), out);
+                    out.extend_from_slice(&message);
                 }
-                Err(Overflow) => self.dropped = Some(self.limit as u64 + 1),
+                Err(InflateFault::TooLong { limit }) => self.dropped = Some(limit as u64 + 1),
+                Err(corrupt) => return Err(SieveFault::Inflate(corrupt)),
             }
         }
         if let Some(bytes) = self.dropped.take() {
@@ -264,6 +244,15 @@ impl Sieve {
             out.extend_from_slice(&bytes.to_be_bytes());
         }
         Ok(())
+    }
+}
+
+impl Held {
+    fn whole(&self, limit: usize) -> Result<Cow<'_, [u8]>, InflateFault> {
+        if self.compressed {
+            return deflate::inflate(&self.message, limit).map(Cow::Owned);
+        }
+        Ok(Cow::Borrowed(&self.message))
     }
 }
 
@@ -285,11 +274,11 @@ fn write_head(opcode: Opcode, length: usize, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use flate2::{Compress, Compression, FlushCompress};
     use proptest::prelude::*;
     use tungstenite::Message;
     use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 
-    use super::super::deflate::tests::deflated;
     use super::*;
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -297,6 +286,17 @@ mod tests {
         write_head(Opcode::Text, payload.len(), &mut out);
         out[0] = first;
         out.extend_from_slice(payload);
+        out
+    }
+
+    /// A message as a sender without context takeover compresses it.
+    fn deflated(message: &[u8]) -> Vec<u8> {
+        let mut compress = Compress::new(Compression::default(), false);
+        let mut out = Vec::with_capacity(message.len() + 64);
+        compress
+            .compress_vec(message, &mut out, FlushCompress::Sync)
+            .unwrap();
+        out.truncate(out.len() - 4);
         out
     }
 
@@ -312,9 +312,8 @@ mod tests {
                     break;
                 }
                 out.extend(some);
-                sieve.rest();
                 let held = sieve.held.as_ref().map_or(0, |held| held.message.len());
-                assert!(held <= limit);
+                assert!(held as u64 <= sieve.most(true));
             }
         }
         Ok(out)
@@ -368,7 +367,6 @@ mod tests {
         bytes.extend(frame(0xc1, &deflated(b"compressed")));
         bytes.extend(frame(0xc1, &deflated(&long)));
         bytes.extend(frame(0x81, b"after"));
-        let bomb = 1_000 + deflated(&long).len() as u64;
         for piece in [1, 3, 100, 10_000] {
             let told = told(&through(&bytes, 1_000, piece).unwrap());
             assert_eq!(
@@ -418,7 +416,7 @@ mod tests {
             assert!(matches!(told, Err(SieveFault::Framing(_))), "{told:?}");
         }
         let corrupt = through(&frame(0xc1, b"\xff\xff"), 10, 10);
-        assert_eq!(corrupt, Err(DeflateFault::Corrupt.into()));
+        assert_eq!(corrupt, Err(SieveFault::Inflate(InflateFault::Corrupt)));
     }
 
     proptest! {
