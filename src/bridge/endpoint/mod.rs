@@ -5,7 +5,9 @@
 
 mod body;
 mod clock;
+mod filter;
 mod gather;
+mod position;
 mod prelude;
 mod publish;
 mod sse;
@@ -105,6 +107,10 @@ fn subscribe<B>(
         ));
     }
     check_accept(headers)?;
+    let filter = filter::asked(
+        bridge.config().mapping.filter.as_ref(),
+        request.uri().query(),
+    )?;
     let downstream = asked.downstream;
     let busy = || Answer::Response(head(&asked.id, prelude::busy(bridge).into()));
     if downstream.guard.is_draining() {
@@ -123,7 +129,7 @@ fn subscribe<B>(
         subscription,
         cursor: cursor(headers, request.uri().query()),
         form: Form::for_version(request.version()),
-        filter: None,
+        filter,
         client: downstream.client,
         id: asked.id.clone(),
         route: asked.route.clone(),

@@ -21,15 +21,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use crate::bridge::Bridge;
-use crate::bridge::log::{Filter, Form, View};
+use crate::bridge::log::{Filter, Form};
 use crate::bridge::map::Upstream;
-use crate::config::model::Slow;
 use crate::observe::access::{End, Kind, StreamRecord};
 use crate::stream::Taken;
 use crate::tls::ClientStream;
 
 use super::Plan;
 use super::clock::{Clock, Tick};
+pub(super) use super::position::Position;
 use super::prelude;
 use super::sweep::{Member, Seat, Visit};
 
@@ -43,53 +43,6 @@ const UNSENT: u32 = 16 * 1024;
 /// For the same reason the kernel's buffer does not grow to its usual megabytes. It still holds a burst over a long way
 /// (128 KiB each round trip).
 const SEND_BUFFER: usize = 128 * 1024;
-
-/// Where a subscriber stands.
-#[derive(Debug)]
-pub(super) struct Position {
-    /// The next event it gets.
-    pub(super) next: u64,
-    /// What it knows of the feed.
-    pub(super) told: Upstream,
-    /// Whether it was ever at the head: until then it replays, and being behind is not being slow.
-    pub(super) has_caught_up: bool,
-    /// Which events it gets. Default: all.
-    pub(super) filter: Option<Arc<Filter>>,
-    /// Whether it has passed over events that the client was not given, so that the client's cursor is behind.
-    pub(super) owes_id: bool,
-}
-
-impl Position {
-    /// One that is not known yet.
-    pub(super) fn unknown(filter: Option<Arc<Filter>>) -> Self {
-        Self {
-            next: 0,
-            told: Upstream::Connecting,
-            has_caught_up: false,
-            filter,
-            owes_id: false,
-        }
-    }
-
-    /// The place right behind the last event, if the client's cursor is to be moved there by a heartbeat.
-    pub(super) fn take_owed(&mut self) -> Option<u64> {
-        std::mem::take(&mut self.owes_id).then(|| self.next - 1)
-    }
-
-    /// Whether a status is to be told now. That the feed is up comes before its new events, that it is lost after the
-    /// last ones.
-    pub(super) fn owes_status(&self, upstream: Upstream, view: &View) -> bool {
-        let is_news = self.told != upstream && upstream != Upstream::Gone;
-        is_news && (upstream == Upstream::Up || self.next >= view.head())
-    }
-
-    /// Whether it is further behind than `slow` allows, or than the log reaches.
-    pub(super) fn is_slow(&self, view: &View, slow: &Slow) -> bool {
-        let behind = view.head().saturating_sub(self.next);
-        let is_over = || behind > slow.events || view.bytes_behind(self.next) > slow.bytes;
-        behind > 0 && (self.next < view.floor() || (self.has_caught_up && is_over()))
-    }
-}
 
 /// The part of a subscriber that the sweep shares with its task.
 pub(super) struct Subscriber {
@@ -137,13 +90,15 @@ impl Subscriber {
     }
 
     /// The sweep's visit.
-    pub(super) fn visit(&mut self, cx: &mut Context<'_>, visit: &mut Visit<'_>, slow: &Slow) {
+    pub(super) fn visit(&mut self, cx: &mut Context<'_>, visit: &mut Visit<'_>) {
         if self.end.is_some() {
             return;
         }
         if self.stalled.is_some() {
-            if self.position.is_slow(visit.view, slow) {
-                self.leave(End::Slow);
+            if self.position.is_slow(visit)
+                && let Err(end) = self.position.fall_back(visit)
+            {
+                self.leave(end);
             }
             return;
         }
@@ -195,21 +150,25 @@ impl Subscriber {
                 self.position.told = visit.upstream;
                 continue;
             }
-            let next = self.position.next;
-            if next >= visit.view.head() {
-                self.position.has_caught_up = true;
+            if let Some((gap, seq)) = self.position.take_gap() {
+                self.rest = prelude::gap(gap, visit.channel.id(seq), self.form);
+                continue;
+            }
+            if self.position.is_at_head(visit.view) {
+                self.position.note_caught_up();
                 return Poll::Ready(match visit.upstream {
                     Upstream::Gone => Err(End::BackendFailed),
                     _ => Ok(()),
                 });
             }
-            let filter = self.position.filter.as_ref();
-            let Some(piece) = visit.ranges.piece(visit.view, next, self.form, filter) else {
-                return Poll::Ready(Err(End::Slow));
+            let piece = self.position.piece(visit.view, visit.ranges, self.form);
+            let Some(piece) = piece else {
+                self.position.fall_back(visit)?;
+                continue;
             };
-            self.position.owes_id = piece.passed_over;
+            let step = piece.step;
             if piece.bytes.is_empty() {
-                self.position.next = piece.next;
+                self.position.pass(step);
                 continue;
             }
             let stream = Pin::new(&mut self.stream);
@@ -219,9 +178,9 @@ impl Subscriber {
                 self.rest = piece.rest(count);
             }
             // What is replayed has waited for its client, and not been delayed.
-            self.on_its_way = self.position.has_caught_up.then_some(piece.came);
-            self.position.next = piece.next;
-            self.record.sent_messages(piece.next - next);
+            self.on_its_way = self.position.has_caught_up().then_some(step.came);
+            self.position.pass(step);
+            self.record.sent_messages(self.position.take_given());
             self.note_written(count, visit.now);
         }
     }
@@ -318,8 +277,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
     let opened = prelude::prelude(channel, config, cursor, form);
     {
         let mut subscriber = shared.borrow_mut();
-        subscriber.position.next = opened.next;
-        subscriber.position.told = opened.told;
+        subscriber.position.begin(&opened);
         subscriber.unsent_head = head.len();
         head.extend_from_slice(&opened.first);
         subscriber.rest = head.into();

@@ -132,7 +132,10 @@ impl Feed {
                 }
             },
             Err(Fault::Finished) => return self.rest(guard).await,
-            Err(fault) => fault,
+            Err(fault) => {
+                self.seat.channel().counts().feeds_refused.add();
+                fault
+            }
         };
         self.wait(&fault, guard).await
     }
@@ -204,6 +207,7 @@ impl Feed {
             let mut place = self.place.as_mut();
             let mut deliver = |incoming: Incoming<'_>| match incoming {
                 Incoming::Oversize(bytes) => {
+                    channel.counts().oversize.add();
                     map::append_gap(writer, &channel, Gap::Oversize { bytes });
                 }
                 Incoming::Message(message) => {
@@ -263,6 +267,10 @@ impl Feed {
     /// The feed is lost: subscribers are told, and the feed is, if it can still be.
     async fn lose(&mut self, link: Link, fault: &Fault) {
         let channel = self.seat.channel();
+        channel.counts().feeds_lost.add();
+        if matches!(fault, Fault::InvalidUtf8) {
+            channel.counts().invalid_utf8.add();
+        }
         self.down = Some(Instant::now());
         if let Some(decoder) = link.decoder() {
             self.decoder = decoder.clone();
