@@ -56,6 +56,8 @@ pub struct Channel {
     users: AtomicUsize,
     /// Told when `users` falls to zero.
     unused: Notify,
+    /// Told when `users` rises.
+    entered: Notify,
     wakers: ArcSwap<Vec<Arc<Notify>>>,
     publish: mpsc::Sender<Publish>,
 }
@@ -80,6 +82,7 @@ impl Channel {
             upstream: AtomicU8::new(Upstream::Connecting as u8),
             users: AtomicUsize::new(1),
             unused: Notify::new(),
+            entered: Notify::new(),
             wakers: ArcSwap::default(),
             publish,
         };
@@ -136,6 +139,7 @@ impl Channel {
         match self.upstream.load(Ordering::Acquire) {
             up if up == Upstream::Up as u8 => Upstream::Up,
             lost if lost == Upstream::Reconnecting as u8 => Upstream::Reconnecting,
+            ended if ended == Upstream::Ended as u8 => Upstream::Ended,
             gone if gone == Upstream::Gone as u8 => Upstream::Gone,
             _ => Upstream::Connecting,
         }
@@ -197,12 +201,21 @@ impl Channel {
     /// One more user. Only under the bridge's lock, so that a channel without users stays so while it is removed.
     pub(super) fn enter(&self) {
         self.users.fetch_add(1, Ordering::AcqRel);
+        self.entered.notify_waiters();
     }
 
     pub(super) fn leave(&self) {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.unused.notify_one();
         }
+    }
+
+    /// Returns when somebody has come since it was first polled.
+    ///
+    /// # Cancel safety
+    /// Who comes while nobody waits is not told of.
+    pub(super) async fn entered(&self) {
+        self.entered.notified().await;
     }
 
     /// Returns after the last user has left. One may have come since.

@@ -10,10 +10,12 @@
 pub mod channel;
 pub mod counts;
 pub mod cursor;
+pub mod eager;
 pub mod endpoint;
 pub mod log;
 pub mod map;
 mod source;
+mod values;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::model::{self, Mapping};
 use crate::lifecycle::{drain, tasks};
-use crate::route::{Captures, Escape};
+use crate::route::Captures;
 
 use self::channel::Channel;
 use self::counts::Counts;
@@ -114,7 +116,7 @@ impl Bridge {
     /// # Errors
     /// [`Full`]: a limit is reached.
     fn lease(self: &Arc<Self>, captures: &Captures, guard: &drain::Guard) -> Result<Lease, Full> {
-        let key = self.config.share_key.render(captures, Escape::Verbatim);
+        let key = values::key(&self.config, captures);
         let mut channels = self.lock();
         if let Some(channel) = channels.get(&key) {
             channel.enter();
@@ -124,9 +126,9 @@ impl Bridge {
         if channels.len() >= limit {
             return Err(Full::Channels(limit));
         }
-        let name = match key.as_str() {
+        let name = match values::shown(&self.config, captures).as_str() {
             "" => self.config.name.clone(),
-            key => format!("{}/{key}", self.config.name).into(),
+            shown => format!("{}/{shown}", self.config.name).into(),
         };
         let writer = Writer::new(self.config.replay, self.config.snapshot, Budget::process());
         let (mapping, counts) = (self.mapping.clone(), self.counts.clone());
@@ -135,7 +137,7 @@ impl Bridge {
         channels.insert(key, channel.clone());
         drop(channels);
         let seat = source::Seat::new(self.clone(), channel.clone());
-        let feed = source::websocket::Feed::new(seat, captures, writer, publishes);
+        let feed = source::feed::Feed::new(seat, captures, writer, publishes);
         drop(tasks::spawn(feed.run(guard.clone())));
         Ok(Lease(channel))
     }

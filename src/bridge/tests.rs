@@ -11,32 +11,38 @@ use crate::config::model::{
     SlowPolicy, Source, Start,
 };
 use crate::lifecycle::drain::Trigger;
-use crate::net::Authority;
+use crate::net::{Authority, ServerAddr};
 use crate::route::Template;
 
 /// The defaults of the reference, with feeds on these ports of the loopback.
 pub(crate) fn config(ports: &[u16]) -> model::Bridge {
     let seconds = Duration::from_secs;
     let source = |port: &u16| Source {
-        authority: Authority {
+        kind: model::FeedKind::WebSocket,
+        server: ServerAddr::from(Authority {
             host: "127.0.0.1".into(),
             port: *port,
-        },
+        }),
         path: Template::parse("/feed").unwrap(),
     };
     model::Bridge {
         name: "prices".into(),
         source: ports.iter().map(source).collect(),
         share_key: Template::parse("").unwrap(),
+        tls: None,
         connect: FeedConnect::default(),
+        keepalive: None,
+        resume: None,
         reconnect: Backoff {
             initial: Duration::from_millis(250),
             max: seconds(30),
         },
         idle: FeedIdle {
             linger: seconds(60),
+            eager: false,
             ping: seconds(20),
             pong: seconds(10),
+            silence: None,
         },
         max_message: 1 << 20,
         replay: Replay {

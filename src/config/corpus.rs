@@ -230,8 +230,12 @@ fn the_full_example_shows_the_defaults() {
     assert_eq!(full.trust.headers, minimal.trust.headers);
     let (shown, default) = (&full.bridges["feed"], &minimal.bridges["feed"]);
     let expected = Bridge {
+        source: shown.source.clone(),
+        tls: shown.tls.clone(),
         share_key: shown.share_key.clone(),
         connect: shown.connect.clone(),
+        keepalive: shown.keepalive.clone(),
+        resume: shown.resume.clone(),
         publish: None,
         mapping: Mapping {
             newline: Newline::Split,

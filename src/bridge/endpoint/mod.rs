@@ -30,7 +30,7 @@ use crate::stream::{Answer, Downstream, HandOver};
 
 use super::cursor::Cursor;
 use super::log::{Filter, Form};
-use super::{Bridge, Subscription};
+use super::{Bridge, Subscription, values};
 
 /// What is known of a request besides itself.
 #[derive(Clone)]
@@ -76,6 +76,12 @@ pub async fn answer<B>(
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
+    let (headers, query) = (request.headers(), request.uri().query());
+    let values = values::of_request(bridge.config(), asked.captures, headers, query);
+    let asked = Asked {
+        captures: values.as_ref().unwrap_or(asked.captures),
+        ..asked
+    };
     match *request.method() {
         Method::GET => subscribe(bridge, &request, &asked),
         Method::HEAD => {

@@ -26,6 +26,8 @@ pub enum Upstream {
     Up,
     /// It was open and is to be again.
     Reconnecting,
+    /// It has said that it has ended. It is asked again when somebody comes.
+    Ended,
     /// Its task has ended: nothing will come any more.
     Gone,
 }
@@ -84,6 +86,7 @@ pub fn status(upstream: Upstream, out: &mut Vec<u8>) {
     let payload = match upstream {
         Upstream::Connecting => r#"{"upstream":"connecting"}"#,
         Upstream::Up => r#"{"upstream":"up"}"#,
+        Upstream::Ended => r#"{"upstream":"ended"}"#,
         Upstream::Reconnecting | Upstream::Gone => r#"{"upstream":"reconnecting"}"#,
     };
     own("streamgate.status", payload, out);

@@ -2,8 +2,14 @@
 //!
 //! [`Life`] decides without any I/O: which address is next, how long to wait, when a feed counts as stable.
 
+mod event_source;
+mod fault;
+pub(super) mod feed;
 mod link;
-pub(super) mod websocket;
+mod place;
+mod sieved;
+mod target;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;

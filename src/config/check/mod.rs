@@ -8,6 +8,7 @@ mod admin;
 mod balance;
 mod bridge;
 mod errors;
+mod feed;
 mod fields;
 mod file;
 mod listen;

@@ -27,8 +27,8 @@ use crate::route::{HostPattern, PathPattern};
 pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
 pub use balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 pub use bridge::{
-    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
-    SlowPolicy, SnapshotCaps, Source, Start,
+    Backoff, Bridge, BridgeLimits, Expected, FeedConnect, FeedIdle, FeedKind, Greeting, Keepalive,
+    OnGap, Publish, Replay, Resume, Retry, Slow, SlowPolicy, SnapshotCaps, Source, Start,
 };
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
