@@ -21,6 +21,7 @@ mod harness;
 mod actions;
 mod admin;
 mod bridge;
+mod bridge_bad_feeds;
 mod bridge_event_source;
 mod bridge_faults;
 mod bridge_feeds;

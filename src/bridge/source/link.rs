@@ -96,7 +96,10 @@ impl Link {
     pub(super) fn publish(&mut self, publish: Publish) -> Result<(), Fault> {
         match self {
             Self::WebSocket(link) => link.publish(publish),
-            Self::EventSource(_) => Ok(drop(publish)),
+            Self::EventSource(_) => {
+                drop(publish);
+                Ok(())
+            }
         }
     }
 
