@@ -57,6 +57,8 @@ pub struct Asked<'a> {
     pub route: Arc<str>,
     /// The route's rules for a response that leaves hyper; to any other the caller applies them.
     pub fields: &'a Rendered,
+    /// Whether it is known to come from a page of an origin that the route lists.
+    pub is_listed: bool,
 }
 
 /// A subscription that is about to begin.

@@ -219,7 +219,7 @@ mod tests {
     fn channel(events: usize) -> Arc<Channel> {
         let mut writer = writer(10);
         fill(&mut writer, events);
-        let (channel, _publishes) = Channel::new(String::new(), "prices".into(), writer.log());
+        let (channel, _publishes) = Channel::of(writer.log());
         Arc::new(channel)
     }
 
