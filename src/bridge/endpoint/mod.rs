@@ -142,7 +142,7 @@ async fn poll<B>(
     let query = request.uri().query();
     let question = poll::Question {
         cursor: asks::poll_cursor(request.headers(), query),
-        filter: None,
+        filter: asks::filter(bridge.config().mapping.filter.as_ref(), query),
         wait: poll::wait(query)?,
     };
     let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
@@ -186,12 +186,13 @@ fn plan<B>(
     request: &Request<B>,
     asked: &Asked<'_>,
 ) -> Plan {
+    let query = request.uri().query();
     Plan {
         bridge: bridge.clone(),
         subscription,
-        cursor: asks::cursor(request.headers(), request.uri().query()),
+        cursor: asks::cursor(request.headers(), query),
         form: Form::for_version(request.version()),
-        filter: None,
+        filter: asks::filter(bridge.config().mapping.filter.as_ref(), query),
         dialect: Dialect::EventStream,
         client: asked.downstream.client,
         id: asked.id.clone(),

@@ -1,8 +1,10 @@
 //! The bridge as a whole, from a feed's socket to a subscriber's, without the rest of the proxy.
 
 mod feed;
+mod poll;
 mod publish;
 mod stream;
+mod websocket;
 
 use std::time::Duration;
 
