@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use tokio::time::Instant;
+
 use crate::config::model::{OnGap, Start};
 
-use super::log::View;
+use super::log::{Newest, View};
 
 /// Ids are shorter than this; a longer one was not made here.
 const LONGEST_ID: usize = 64;
@@ -143,44 +145,91 @@ pub struct Opening {
     pub gap: Option<Gap>,
     /// Whether it goes on where it was.
     pub resumed: bool,
-    /// How many events of the log it gets.
+    /// How many events of the past it gets, if it has no filter.
     pub replay: u64,
+    /// Whether these are what is newest for each key, and not all of the log from [`Opening::next`] on.
+    pub is_snapshot: bool,
 }
 
 /// Where a client with `cursor` begins, in a log of `epoch` as `view` shows it.
 #[must_use]
 pub fn resolve(cursor: Cursor, epoch: Epoch, view: &View, start: Start, on_gap: OnGap) -> Opening {
-    let (floor, head) = (view.floor(), view.head());
-    let after_gap = match on_gap {
-        OnGap::Available => floor,
-        OnGap::Live | OnGap::Snapshot => head,
+    let log = |next| Place {
+        next,
+        replay: view.head() - next,
+        is_snapshot: false,
     };
-    let fresh = |next| (next, None, false);
-    let broken = |gap| (after_gap, Some(gap), false);
-    let (next, gap, resumed) = match cursor {
-        Cursor::Absent if start == Start::Live => fresh(head),
-        Cursor::Absent | Cursor::Earliest => fresh(floor),
-        Cursor::Latest => fresh(head),
+    let start = || match start {
+        Start::Live => log(view.head()),
+        Start::Snapshot => snapshot(view),
+        Start::Replay | Start::Earliest => log(view.floor()),
+        Start::Newest(count) => log(view.head().saturating_sub(count).max(view.floor())),
+        Start::Recent(age) => log(Instant::now()
+            .checked_sub(age)
+            .map_or(view.floor(), |time| view.since(time))),
+    };
+    let broken = |gap| {
+        let place = match on_gap {
+            OnGap::Available => log(view.floor()),
+            OnGap::Snapshot => snapshot(view),
+            OnGap::Live => log(view.head()),
+        };
+        (place, Some(gap), false)
+    };
+    let (place, gap, resumed) = match cursor {
+        Cursor::Absent => (start(), None, false),
+        Cursor::Earliest => (log(view.floor()), None, false),
+        Cursor::Latest => (log(view.head()), None, false),
         Cursor::Unreadable => broken(Gap::BadId),
         Cursor::Behind(id) if id.epoch != epoch => broken(Gap::Epoch),
         Cursor::Behind(id) => match id.seq.checked_add(1) {
-            Some(next) if next < floor => broken(Gap::Evicted {
-                missed: after_gap - next,
+            Some(next) if next < view.floor() => broken(Gap::Evicted {
+                missed: missed(view, next, on_gap),
             }),
-            Some(next) if next <= head => (next, None, true),
+            Some(next) if next <= view.head() => (log(next), None, true),
             _ => broken(Gap::Ahead),
         },
     };
     Opening {
-        next,
+        next: place.next,
         gap,
         resumed,
-        replay: head - next,
+        replay: place.replay,
+        is_snapshot: place.is_snapshot,
     }
+}
+
+/// A place to begin at.
+struct Place {
+    next: u64,
+    replay: u64,
+    is_snapshot: bool,
+}
+
+/// What is newest for each key; its first event's place, so that who is cut off before it has come gets what follows.
+fn snapshot(view: &View) -> Place {
+    let (first, count) = view.newest().map_or((None, 0), Newest::extent);
+    Place {
+        next: first.unwrap_or(view.head()).min(view.head()),
+        replay: count,
+        is_snapshot: first.is_some(),
+    }
+}
+
+/// How many events from `next` on a client does not get that goes on as `on_gap` says.
+fn missed(view: &View, next: u64, on_gap: OnGap) -> u64 {
+    let kept = match on_gap {
+        OnGap::Available => view.head() - view.floor(),
+        OnGap::Snapshot => view.newest().map_or(0, |newest| newest.count_from(next)),
+        OnGap::Live => 0,
+    };
+    (view.head() - next).saturating_sub(kept)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -199,6 +248,7 @@ mod tests {
             gap,
             resumed,
             replay,
+            is_snapshot: false,
         }
     }
 
@@ -280,8 +330,23 @@ mod tests {
             let found = resolve(cursor, EPOCH, &view, Start::Live, on_gap);
             assert_eq!(found, expected, "{cursor:?}");
         }
-        let replayed = resolve(Cursor::Absent, EPOCH, &view, Start::Replay, live);
-        assert_eq!(replayed, opening(11, None, false, 10));
+        let starts = [
+            (Start::Replay, opening(11, None, false, 10)),
+            (Start::Earliest, opening(11, None, false, 10)),
+            (Start::Newest(3), opening(18, None, false, 3)),
+            (Start::Newest(30), opening(11, None, false, 10)),
+            (
+                Start::Recent(Duration::from_secs(3600)),
+                opening(11, None, false, 10),
+            ),
+            (Start::Recent(Duration::ZERO), opening(21, None, false, 0)),
+            // Nothing is kept for a snapshot here.
+            (Start::Snapshot, opening(21, None, false, 0)),
+        ];
+        for (start, expected) in starts {
+            let found = resolve(Cursor::Absent, EPOCH, &view, start, live);
+            assert_eq!(found, expected, "{start:?}");
+        }
     }
 
     proptest! {

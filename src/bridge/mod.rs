@@ -138,7 +138,7 @@ impl Bridge {
             "" => self.config.name.clone(),
             key => format!("{}/{key}", self.config.name).into(),
         };
-        let writer = Writer::new(self.config.replay, Budget::process());
+        let writer = Writer::new(self.config.replay, self.config.snapshot, Budget::process());
         let (mapping, counts) = (self.mapping.clone(), self.counts.clone());
         let (channel, publishes) = Channel::new(key.clone(), name, writer.log(), mapping, counts);
         let channel = Arc::new(channel);

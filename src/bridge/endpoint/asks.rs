@@ -1,13 +1,9 @@
 //! What a request asks for: in which form, and from where on.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 
 use crate::bridge::cursor::Cursor;
-use crate::bridge::log::Filter;
-use crate::config::model::FilterRule;
 use crate::http::problem::Problem;
 
 /// In which form a client takes events that is no WebSocket.
@@ -70,21 +66,6 @@ pub(super) fn poll_cursor(headers: &HeaderMap, query: Option<&str>) -> Cursor {
     }
 }
 
-/// Which events the client wants: all whose value at the rule's pointer is among those that its query names; `None`: all
-/// there are.
-pub(super) fn filter(rule: Option<&FilterRule>, query: Option<&str>) -> Option<Arc<Filter>> {
-    let wanted = &rule?.query;
-    let values: Vec<String> = query?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| **name == **wanted)
-        .map(|(_, value)| value.replace('+', " "))
-        .map(|value| percent_decode_str(&value).decode_utf8_lossy().into_owned())
-        .collect();
-    let values = values.iter().map(String::as_str);
-    (values.len() > 0).then(|| Arc::new(Filter::new(values)))
-}
-
 /// The cursor in the first of these parameters that is there.
 fn first_of(names: &[&str], query: Option<&str>) -> Cursor {
     let pairs = query.unwrap_or_default().split('&');
@@ -136,21 +117,6 @@ mod tests {
             let found = accepted(&headers("accept", accept)).ok();
             assert_eq!(found, expected, "{accept:?}");
         }
-    }
-
-    #[test]
-    fn a_filter_has_all_values_of_its_name_decoded() {
-        let rule = FilterRule {
-            query: "symbol".into(),
-            pointer: crate::json::Pointer::parse("/symbol").unwrap(),
-        };
-        let of = |query| filter(Some(&rule), Some(query));
-        let wanted = Some(Arc::new(Filter::new(["A B", "C/D"])));
-        assert_eq!(of("symbol=A+B&x=1&symbol=C%2FD"), wanted);
-        assert_eq!(of("symbol=C/D&symbol=A%20B"), wanted);
-        assert_eq!(of("symbols=A&x"), None);
-        assert_eq!(filter(None, Some("symbol=A")), None);
-        assert_eq!(filter(Some(&rule), None), None);
     }
 
     #[test]

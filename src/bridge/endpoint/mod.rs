@@ -8,8 +8,10 @@ mod asks;
 mod body;
 mod clock;
 mod dialogue;
+mod filter;
 mod gather;
 mod poll;
+mod position;
 mod prelude;
 mod publish;
 mod sse;
@@ -94,7 +96,7 @@ where
     match *request.method() {
         Method::GET if upgrade::is_asked_for(&request) => converse(bridge, &request, &asked),
         Method::GET => match accept(bridge, &request)? {
-            Accepted::EventStream => Ok(subscribe(bridge, &request, &asked)),
+            Accepted::EventStream => subscribe(bridge, &request, &asked),
             Accepted::Json => poll(bridge, &request, &asked).await,
         },
         Method::HEAD => Ok(Answer::Response(match accept(bridge, &request)? {
@@ -108,17 +110,30 @@ where
 }
 
 /// An event stream. A fault that passes is none to it.
-fn subscribe<B>(bridge: &Arc<Bridge>, request: &Request<B>, asked: &Asked<'_>) -> Answer {
+fn subscribe<B>(
+    bridge: &Arc<Bridge>,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Answer, Problem> {
+    let filter = filter(bridge, request)?;
     let Ok(subscription) = admit(bridge, asked) else {
-        return Answer::Response(head(&asked.id, prelude::busy(bridge).into()));
+        let busy = head(&asked.id, prelude::busy(bridge).into());
+        return Ok(Answer::Response(busy));
     };
-    let plan = plan(bridge, subscription, request, asked);
+    let plan = plan(bridge, (subscription, filter), request, asked);
     let downstream = asked.downstream;
     if downstream.slot.is_some() {
-        return Answer::HandOver(HandOver::new(move |taken| task::run(plan, taken)));
+        return Ok(Answer::HandOver(HandOver::new(move |taken| {
+            task::run(plan, taken)
+        })));
     }
     let body = body::EventBody::new(plan, downstream.guard.clone());
-    Answer::Response(head(&asked.id, Body::stream(body)))
+    Ok(Answer::Response(head(&asked.id, Body::stream(body))))
+}
+
+fn filter<B>(bridge: &Bridge, request: &Request<B>) -> Result<Option<Arc<Filter>>, Problem> {
+    let rule = bridge.config().mapping.filter.as_ref();
+    filter::asked(rule, request.uri().query())
 }
 
 /// A WebSocket.
@@ -129,8 +144,9 @@ fn converse<B>(
 ) -> Result<Answer, Problem> {
     let agreement =
         upgrade::agree(request).inspect_err(|_fault| bridge.rejected().count(Reason::Handshake))?;
+    let filter = filter(bridge, request)?;
     let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
-    let plan = plan(bridge, subscription, request, asked);
+    let plan = plan(bridge, (subscription, filter), request, asked);
     Ok(agreement.answer(plan, asked))
 }
 
@@ -142,7 +158,7 @@ async fn poll<B>(
     let query = request.uri().query();
     let question = poll::Question {
         cursor: asks::poll_cursor(request.headers(), query),
-        filter: asks::filter(bridge.config().mapping.filter.as_ref(), query),
+        filter: filter(bridge, request)?,
         wait: poll::wait(query)?,
     };
     let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
@@ -182,7 +198,7 @@ fn unavailable() -> Problem {
 
 fn plan<B>(
     bridge: &Arc<Bridge>,
-    subscription: Subscription,
+    (subscription, filter): (Subscription, Option<Arc<Filter>>),
     request: &Request<B>,
     asked: &Asked<'_>,
 ) -> Plan {
@@ -192,7 +208,7 @@ fn plan<B>(
         subscription,
         cursor: asks::cursor(request.headers(), query),
         form: Form::for_version(request.version()),
-        filter: asks::filter(bridge.config().mapping.filter.as_ref(), query),
+        filter,
         dialect: Dialect::EventStream,
         client: asked.downstream.client,
         id: asked.id.clone(),

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::bridge::channel::Channel;
 use crate::bridge::cursor::{Cursor, Gap, resolve};
-use crate::bridge::log::{Filter, Form, View};
+use crate::bridge::log::{Filter, Form, Newest, View};
 use crate::bridge::map::{self, Upstream};
 use crate::bridge::{Bridge, Subscription};
 use crate::http::body::Body;
@@ -79,7 +79,11 @@ pub(super) async fn answer(
         let upstream = channel.upstream();
         let view = channel.log().view();
         let opening = resolve(cursor, channel.epoch(), &view, config.start, config.on_gap);
-        let found = Found::after(&view, opening.next, question.filter.as_deref());
+        let filter = question.filter.as_deref();
+        let found = match view.newest().filter(|_newest| opening.is_snapshot) {
+            Some(newest) => Found::newest(newest, opening.next, filter),
+            None => Found::after(&view, opening.next, filter),
+        };
         is_last |= opening.gap.is_some() || upstream == Upstream::Gone;
         if is_last || found.count > 0 {
             drop(seat);
@@ -110,6 +114,36 @@ struct Found {
 }
 
 impl Found {
+    /// What is newest for each key: as much as the snapshot's own caps allow. What follows it comes with the next poll.
+    fn newest(newest: &Newest, from: u64, filter: Option<&Filter>) -> Self {
+        let mut objects = Vec::new();
+        let (mut from, mut count) = (from, 0);
+        loop {
+            let cut = newest.cut(from, BYTES);
+            for (_seq, event) in &cut.events {
+                let is_wanted = filter.is_none_or(|filter| filter.lets_pass(event));
+                let object = event.form(Form::Json);
+                if !is_wanted || object.is_empty() {
+                    continue;
+                }
+                if count > 0 {
+                    objects.push(b',');
+                }
+                objects.extend_from_slice(object);
+                count += 1;
+            }
+            if cut.is_last {
+                // Not the view's head: what the snapshot has not seen yet is still to come.
+                return Self {
+                    objects,
+                    count,
+                    next: cut.next,
+                };
+            }
+            from = cut.next;
+        }
+    }
+
     fn after(view: &View, from: u64, filter: Option<&Filter>) -> Self {
         let (mut objects, mut count, mut next) = (Vec::new(), 0, from);
         while count < EVENTS

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::bridge::Bridge;
 use crate::bridge::channel::Channel;
-use crate::bridge::cursor::{Cursor, EventId, Opening, resolve};
+use crate::bridge::cursor::{Cursor, EventId, Gap, Opening, resolve};
 use crate::bridge::log::{Form, Kind, form};
 use crate::bridge::map::{self, Upstream};
 use crate::config::model;
@@ -98,6 +98,8 @@ pub(super) struct Prelude {
     pub(super) second: Bytes,
     /// The first event that is to follow.
     pub(super) next: u64,
+    /// Whether it begins with what is newest for each key.
+    pub(super) is_snapshot: bool,
     /// What the client knows of the feed then.
     pub(super) told: Upstream,
 }
@@ -124,6 +126,7 @@ pub(super) fn prelude(
         first: frame(form, first),
         second: frame(form, second),
         next: opening.next,
+        is_snapshot: opening.is_snapshot,
         told,
     }
 }
@@ -141,6 +144,13 @@ fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, ou
     }
     id.write(out);
     encode::end(out);
+}
+
+/// A gap of this client's own, with the place just before the next event.
+pub(super) fn gap(gap: Gap, id: EventId, form: Form) -> Bytes {
+    let mut out = Vec::new();
+    map::gap(gap, id, &mut out);
+    frame(form, out)
 }
 
 /// `streamgate.status` about the feed.

@@ -178,6 +178,7 @@ mod tests {
             gap: None,
             resumed: true,
             replay: 2,
+            is_snapshot: false,
         };
         let (id, mut out) = (id(), Vec::new());
         open("a\"\n", &opening, id, &mut out);

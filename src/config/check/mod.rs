@@ -208,6 +208,9 @@ fn limits(table: &Field<limits::Limits>) -> Limits {
             .get(|limits| &limits.requests_per_connection)
             .map(|count| count.0)
             .filter(|count| *count > 0),
+        bridge_memory: table
+            .get(|limits| &limits.bridge_memory)
+            .map_or(1 << 30, |size| size.0),
         http2: table
             .value()
             .map_or_else(|| http2(&Field::Absent), |limits| http2(&limits.http2)),

@@ -173,6 +173,8 @@ pub struct Limits {
     pub body_pace: Option<BodyPace>,
     /// Requests on one connection. `None` (`0`, the default): no limit.
     pub requests_per_connection: Option<u64>,
+    /// Bytes that the logs of all bridges hold together. Default 1 GiB.
+    pub bridge_memory: u64,
     /// `http2 = { streams, resets }`
     pub http2: Http2Limits,
 }

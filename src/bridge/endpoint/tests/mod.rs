@@ -1,5 +1,6 @@
 //! The bridge as a whole, from a feed's socket to a subscriber's, without the rest of the proxy.
 
+mod choice;
 mod feed;
 mod poll;
 mod publish;
