@@ -1,6 +1,7 @@
 //! One request: route, guard, action, stream, log line.
 
 mod own;
+mod page;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -153,9 +154,7 @@ impl Service {
             id: asked.id,
         };
         told.fields = Rendered::of(&route.response_fields, &values);
-        if matches!(route.action, Action::Bridge(_)) || guard::websocket::is_asked_for(&request) {
-            guard::origin::check(route.origins.as_ref(), request.headers())?;
-        }
+        page::admit(route, &request, &mut told.fields)?;
         match &route.action {
             Action::Forward {
                 upstream,
@@ -199,6 +198,7 @@ impl Service {
                     id: asked.id.clone(),
                     route: route.name.clone(),
                     fields: &told.fields,
+                    is_listed: guard::cors::is_listed(route.origins.as_ref(), request.headers()),
                 };
                 let answer = endpoint::answer(bridge, request, towards).await?;
                 Ok(owned(answer, asked.id, &told.fields))

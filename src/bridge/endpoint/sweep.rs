@@ -40,6 +40,8 @@ pub(super) enum Member {
     Socket(Rc<RefCell<Subscriber>>),
     /// The sweep wakes its body, inside HTTP/2.
     Body(Rc<RefCell<Reader>>),
+    /// The sweep wakes a long poll.
+    Poll(Rc<Notify>),
 }
 
 /// What a visit needs to know.
@@ -174,6 +176,7 @@ impl Roster {
                     socket.borrow_mut().visit(&mut cx, &mut visit);
                 }
                 Member::Body(body) => body.borrow_mut().visit(&visit),
+                Member::Poll(poll) => poll.notify_one(),
             }
         }
         (end < members.capacity()).then_some(end)

@@ -2,9 +2,11 @@
 
 mod choice;
 mod feed;
-mod simple_model;
+mod poll;
 mod publish;
+mod simple_model;
 mod stream;
+mod websocket;
 
 use std::time::Duration;
 
@@ -110,6 +112,7 @@ impl Gate {
             id: RequestId::random(),
             route: "/live".into(),
             fields: &Rendered::default(),
+            is_listed: false,
         };
         answer(&self.bridge, request, asked).await
     }
