@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::sse::encode;
 
-use super::cursor::{EventId, Gap, Opening};
+use super::channel::Channel;
+use super::cursor::{EventId, FinalId, Gap, Opening};
 
 /// What a feed sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,16 +69,16 @@ struct Open<'a> {
     resumed: bool,
     replay: u64,
     /// Only session mode has one.
-    session: Option<&'a str>,
+    session: Option<String>,
 }
 
 /// Encodes `streamgate.open`, with the start cursor as its id.
-pub fn open(channel: &str, opening: &Opening, id: EventId, out: &mut Vec<u8>) {
+pub fn open(channel: &Channel, opening: &Opening, id: EventId, out: &mut Vec<u8>) {
     let payload = Open {
-        channel,
+        channel: channel.name(),
         resumed: opening.resumed,
         replay: opening.replay,
-        session: None,
+        session: channel.session().map(|session| session.id().to_string()),
     };
     let payload = serde_json::to_string(&payload).expect("strings, numbers and bools are JSON");
     id.write(out);
@@ -92,6 +93,31 @@ pub fn status(upstream: Upstream, out: &mut Vec<u8>) {
         Upstream::Reconnecting | Upstream::Gone => r#"{"upstream":"reconnecting"}"#,
     };
     own("streamgate.status", payload, out);
+}
+
+/// Why a client's session is over, and it need not come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The feed closed it, with this code if there was a feed.
+    Closed {
+        /// RFC 6455 §7.4.
+        code: Option<u16>,
+    },
+    /// Another client has it now.
+    TakenOver,
+}
+
+/// Encodes `streamgate.status` for a session that is over. Its id is the last one.
+pub fn over(over: Over, id: FinalId, out: &mut Vec<u8>) {
+    let payload = match over {
+        Over::Closed { code } => {
+            let code = code.map_or("null".to_owned(), |code| code.to_string());
+            format!(r#"{{"state":"ended","code":{code}}}"#)
+        }
+        Over::TakenOver => r#"{"state":"taken_over"}"#.to_owned(),
+    };
+    encode::id(id.to_string().as_bytes(), out);
+    own("streamgate.status", &payload, out);
 }
 
 /// Encodes `streamgate.status` for a client that cannot be served now and is about to be sent away.
@@ -203,7 +229,9 @@ mod tests {
             replay: 2,
         };
         let (id, mut out) = (id(), Vec::new());
-        open("a\"\n", &opening, id, &mut out);
+        let log = crate::bridge::log::tests::writer(1).log();
+        let (channel, _publishes) = Channel::new(String::new(), "a\"\n".into(), log);
+        open(&channel, &opening, id, &mut out);
         let data = r#"{"channel":"a\"\n","resumed":true,"replay":2,"session":null}"#;
         assert_eq!(decode(&out), decoded(id, "streamgate.open", data));
     }

@@ -23,6 +23,7 @@ use crate::observe::access::{End, Kind, StreamRecord};
 use super::Plan;
 use super::clock::{Clock, Tick};
 use super::gather::Framing;
+use super::parting::Parting;
 use super::prelude;
 use super::sse::Position;
 use super::sweep::{Member, Seat, Visit};
@@ -122,6 +123,7 @@ impl EventBody {
             ..
         } = plan;
         let (config, channel) = (bridge.config().clone(), subscription.channel().clone());
+        let taken_over = subscription.taken_over();
         let record = StreamRecord::open(
             id,
             Kind::Subscription,
@@ -152,7 +154,7 @@ impl EventBody {
         Self {
             shared,
             seat,
-            clock: Clock::new(&config, guard.clone()),
+            clock: Clock::new(&config, guard.clone(), taken_over),
             prelude: [opened.first, opened.second],
             written: Instant::now(),
             record: Some(record),
@@ -227,8 +229,9 @@ impl http_body::Body for EventBody {
                 Err(TooSlow.into())
             }
             Next::End(end) => {
-                let closing = prelude::closing(&body.bridge, Framing::Plain);
-                let frame = body.give(closing);
+                let parting = Parting::new(&body.bridge, body.seat.channel(), end);
+                let (end, words) = (parting.end, parting.words(Framing::Plain));
+                let frame = body.give(words);
                 body.close(end);
                 Ok(frame)
             }

@@ -6,6 +6,7 @@
 mod body;
 mod clock;
 mod gather;
+mod parting;
 mod prelude;
 mod publish;
 mod sse;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use percent_encoding::percent_decode_str;
 
+use crate::config::model::Verdict;
 use crate::http::body::Body;
 use crate::http::extended_connect;
 use crate::http::problem::Problem;
@@ -27,6 +29,7 @@ use crate::route::Captures;
 use crate::stream::{Answer, Downstream, HandOver};
 
 use super::cursor::Cursor;
+use super::session::{Claim, SessionId};
 use super::{Bridge, Subscription};
 
 use self::gather::Framing;
@@ -99,12 +102,17 @@ fn subscribe<B>(
         ));
     }
     check_accept(headers)?;
+    let cursor = cursor(headers, request.uri().query());
+    if let Cursor::Over(verdict) = cursor {
+        return over(verdict);
+    }
     let downstream = asked.downstream;
-    let busy = || Answer::Response(head(&asked.id, prelude::busy(bridge).into()));
+    let busy = || Answer::Response(head(&asked.id, parting::busy(bridge).into()));
     if downstream.guard.is_draining() {
         return Ok(busy());
     }
-    let subscription = match bridge.subscribe(asked.captures, &downstream.guard) {
+    let claim = Claim::new(cursor, session(headers, request.uri().query()));
+    let subscription = match bridge.subscribe(asked.captures, claim, &downstream.guard) {
         Ok(subscription) => subscription,
         // Not a warning: a storm of clients that return must not be one of log lines too.
         Err(full) => {
@@ -115,7 +123,7 @@ fn subscribe<B>(
     let plan = Plan {
         bridge: bridge.clone(),
         subscription,
-        cursor: cursor(headers, request.uri().query()),
+        cursor,
         framing: Framing::for_client(request.version()),
         client: downstream.client,
         id: asked.id.clone(),
@@ -130,6 +138,30 @@ fn subscribe<B>(
     }
     let body = body::EventBody::new(plan, downstream.guard.clone());
     Ok(Answer::Response(head(&asked.id, Body::stream(body))))
+}
+
+/// What a client gets that comes back to a session that is over for good. Whatever it is, an EventSource stops.
+fn over(verdict: Verdict) -> Result<Answer, Problem> {
+    match verdict {
+        Verdict::Done => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(Answer::Response(response))
+        }
+        Verdict::Unauthorized => Err(Problem::Unauthorized),
+        Verdict::Forbidden => Err(Problem::Forbidden("The feed has closed this session.")),
+        Verdict::NotFound => Err(Problem::NotFound),
+        Verdict::Gone => Err(Problem::Gone("This session is over.")),
+    }
+}
+
+/// The session that the client names. What is no name of one names none.
+fn session(headers: &HeaderMap, query: Option<&str>) -> Option<SessionId> {
+    if let Some(named) = headers.get("streamgate-session") {
+        return SessionId::parse(named.to_str().ok()?);
+    }
+    let mut pairs = query.unwrap_or_default().split('&');
+    SessionId::parse(pairs.find_map(|pair| pair.strip_prefix("session="))?)
 }
 
 /// What the client says it has: the header, which a browser sets on a reconnect, before the query, which is stale then.
@@ -197,7 +229,13 @@ fn options(bridge: &Bridge) -> Response<Body> {
 
 fn allowed(bridge: &Bridge) -> Vec<Method> {
     let mut methods = vec![Method::GET, Method::HEAD, Method::OPTIONS];
-    methods.extend(bridge.config().publish.map(|_publish| Method::POST));
+    methods.extend(
+        bridge
+            .config()
+            .publish
+            .as_ref()
+            .map(|_publish| Method::POST),
+    );
     methods
 }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::bridge::Bridge;
 use crate::bridge::channel::Channel;
 use crate::bridge::cursor::{Cursor, Opening, resolve};
 use crate::bridge::map::{self, Upstream};
@@ -18,13 +17,6 @@ use crate::sse::encode;
 use crate::upstream::http1::write_response_head;
 
 use super::gather::Framing;
-
-/// After an end of ours, at most this many clients return in a second.
-const RETURNS_PER_SECOND: f64 = 1_000.0;
-/// `retry:` for a client that cannot be served now: at least this, and as much again and more at random.
-const BUSY: Duration = Duration::from_secs(10);
-/// `retry:` before an end of ours is at least this.
-const RETURN: Duration = Duration::from_millis(250);
 
 /// The fields that every event stream of a bridge has.
 pub(super) const FIELDS: [(&str, &str); 3] = [
@@ -124,7 +116,7 @@ fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, ou
         map::gap(gap, id, out);
     }
     if config.open_event {
-        map::open(channel.name(), opening, id, out);
+        map::open(channel, opening, id, out);
         return;
     }
     id.write(out);
@@ -138,37 +130,12 @@ pub(super) fn status(upstream: Upstream, framing: Framing) -> Bytes {
     frame(framing, out)
 }
 
-/// The last words before an end of ours: when to return, spread so that the clients do not return all at once.
-pub(super) fn closing(bridge: &Bridge, framing: Framing) -> Bytes {
-    let mut out = Vec::new();
-    encode::retry(random(RETURN, return_window(bridge)), &mut out);
-    encode::end(&mut out);
-    let mut out = Vec::from(frame(framing, out));
-    if framing == Framing::Chunked {
-        out.extend_from_slice(chunked::LAST);
-    }
-    out.into()
-}
-
-/// The whole body for a client that cannot be served now. A status other than 200 would end its EventSource for ever.
-pub(super) fn busy(bridge: &Bridge) -> Bytes {
-    let mut out = Vec::new();
-    encode::retry(random(BUSY, 2 * BUSY + return_window(bridge)), &mut out);
-    map::busy(&mut out);
-    out.into()
-}
-
-fn return_window(bridge: &Bridge) -> Duration {
-    let clients = Duration::from_secs_f64(bridge.subscribers() as f64 / RETURNS_PER_SECOND);
-    clients.max(bridge.config().retry.spread)
-}
-
 /// Milliseconds between `base` and `base + spread`.
-fn random(base: Duration, spread: Duration) -> u64 {
+pub(super) fn random(base: Duration, spread: Duration) -> u64 {
     (base + spread.mul_f64(fastrand::f64())).as_millis() as u64
 }
 
-fn frame(framing: Framing, plain: Vec<u8>) -> Bytes {
+pub(super) fn frame(framing: Framing, plain: Vec<u8>) -> Bytes {
     if framing == Framing::Plain {
         return plain.into();
     }
@@ -232,14 +199,6 @@ mod tests {
         config.open_event = false;
         let opened = prelude(&channel, &config, Cursor::Latest, Framing::Plain);
         assert_eq!(text(&opened.second), format!("id: {}\n\n", channel.id(20)));
-    }
-
-    #[test]
-    fn an_end_of_ours_is_a_block_and_the_last_chunk() {
-        let bridge = Bridge::new(Arc::new(config(&[])));
-        let closing = closing(&bridge, Framing::Chunked);
-        assert!(text(&closing).ends_with("\n\n\r\n0\r\n\r\n"), "{closing:?}");
-        assert!(text(&busy(&bridge)).contains(r#"data: {"state":"busy"}"#));
     }
 
     #[test]

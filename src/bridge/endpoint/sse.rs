@@ -11,7 +11,6 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
-use crate::bridge::Bridge;
 use crate::bridge::log::View;
 use crate::bridge::map::Upstream;
 use crate::config::model::Slow;
@@ -31,6 +29,7 @@ use crate::tls::ClientStream;
 use super::Plan;
 use super::clock::{Clock, Tick};
 use super::gather::Framing;
+use super::parting::Parting;
 use super::prelude;
 use super::sweep::{Member, Seat, Visit};
 
@@ -297,7 +296,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         head.extend_from_slice(&opened.first);
         subscriber.rest = head.into();
     }
-    let clock = Clock::new(config, taken.guard.clone());
+    let clock = Clock::new(config, taken.guard.clone(), subscription.taken_over());
     let stall = config.slow.stall;
     let mut task = Task {
         shared,
@@ -309,7 +308,8 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
             Ok(()) => poll_fn(|cx| task.poll(cx)).await,
             Err(end) => end,
         };
-        task.finish(end, &bridge).await;
+        let parting = Parting::new(&bridge, subscription.channel(), end);
+        task.finish(parting).await;
         // The channel and the drain are held until the very end.
         drop((subscription, taken.guard));
     }
@@ -375,12 +375,16 @@ impl Task {
 
     /// Ends the subscription. An end of ours comes at an event's border, with the last chunk; a client that is slow
     /// gets nothing more, and sees that the response was cut.
-    async fn finish(self, end: End, bridge: &Arc<Bridge>) {
+    async fn finish(self, parting: Parting<'_>) {
         // From here on the sweep does not know it any more.
         drop((self.seat, self.clock));
         let silence = self.shared.borrow().written.elapsed();
-        if matches!(end, End::Age | End::Drain | End::BackendFailed) {
-            let farewell = farewell(&self.shared, bridge);
+        let end = parting.end;
+        if matches!(
+            end,
+            End::Age | End::Drain | End::Backend | End::BackendFailed | End::TakenOver
+        ) {
+            let farewell = farewell(&self.shared, parting);
             // A client that does not take it in time, or has left, is gone anyway.
             let _: Result<io::Result<()>, _> = Box::pin(timeout(FAREWELL, farewell)).await;
         }
@@ -390,10 +394,10 @@ impl Task {
     }
 }
 
-async fn farewell(shared: &RefCell<Subscriber>, bridge: &Arc<Bridge>) -> io::Result<()> {
+async fn farewell(shared: &RefCell<Subscriber>, parting: Parting<'_>) -> io::Result<()> {
     poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
     let framing = shared.borrow().framing;
-    shared.borrow_mut().rest = prelude::closing(bridge, framing);
+    shared.borrow_mut().rest = parting.words(framing);
     poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
     poll_fn(|cx| Pin::new(&mut shared.borrow_mut().stream).poll_shutdown(cx)).await
 }

@@ -3,6 +3,7 @@
 //! [`Life`] decides without any I/O: which address is next, how long to wait, when a feed counts as stable.
 
 mod link;
+mod verdict;
 pub(super) mod websocket;
 
 use std::sync::Arc;
@@ -101,6 +102,11 @@ impl Life {
 
     pub(super) fn state(&self) -> State {
         self.state
+    }
+
+    /// Attempts and connections that were lost since the last proof.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// Which of the sources is to be connected to.

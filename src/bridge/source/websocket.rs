@@ -16,11 +16,12 @@ use crate::bridge::channel::{Channel, Publish};
 use crate::bridge::cursor::Gap;
 use crate::bridge::log::Writer;
 use crate::bridge::map::{self, Upstream};
+use crate::bridge::session::Ending;
 use crate::lifecycle::drain;
 use crate::route::{Captures, Escape};
 
 use super::link::{Activity, Fault, Link, Target};
-use super::{Event, Life, STABLE, Seat, State};
+use super::{Event, Life, STABLE, Seat, State, verdict};
 
 /// Old events leave the log within this time after they have become too old.
 const EVICTION: Duration = Duration::from_millis(250);
@@ -115,12 +116,38 @@ impl Feed {
                 }
                 Err(fault) => {
                     self.lose(link, &fault).await;
+                    if let Some(session) = self.seat.channel().session() {
+                        let ending = verdict::of_loss(&fault, self.seat.bridge().config());
+                        session.end(ending);
+                        tracing::info!(channel = %self.seat.channel().name(), cause = %fault, "session ended");
+                        return ControlFlow::Break(());
+                    }
                     fault
                 }
             },
+            Err(fault) if self.seat.channel().session().is_some() => {
+                return self.refused(&fault);
+            }
             Err(fault) => fault,
         };
         self.wait(&fault, guard).await
+    }
+
+    /// A session's feed could not be opened. Each source is asked once, at once: a client waits.
+    fn refused(&mut self, fault: &Fault) -> ControlFlow<()> {
+        let source = &self.targets[self.life.source()].authority;
+        let channel = self.seat.channel();
+        tracing::warn!(channel = %channel.name(), %source, error = %fault, "feed not open");
+        self.life.on(Event::Lost);
+        let ending = verdict::of_refusal(fault);
+        if ending == Ending::Refused && (self.life.failures() as usize) < self.targets.len() {
+            self.life.on(Event::Waited);
+            return ControlFlow::Continue(());
+        }
+        if let Some(session) = channel.session() {
+            session.end(ending);
+        }
+        ControlFlow::Break(())
     }
 
     fn farewell(&self) -> CloseCode {
@@ -171,6 +198,9 @@ impl Feed {
                 .map_or(due, |own| own.min(due));
             let (writer, now) = (&mut self.writer, Instant::now());
             let mut deliver = |message: map::Message<'_>| {
+                if let map::Message::Text(text) = message {
+                    channel.replies.hear(text);
+                }
                 writer.append(now, |seq, out| map::message(message, channel.id(seq), out));
             };
             let happened = tokio::select! {
@@ -227,7 +257,9 @@ impl Feed {
         if let Fault::Oversize(bytes) = *fault {
             append_gap(&mut self.writer, channel, Gap::Oversize { bytes });
         }
-        channel.set_upstream(Upstream::Reconnecting);
+        if channel.session().is_none() {
+            channel.set_upstream(Upstream::Reconnecting);
+        }
         if let Some(code) = fault.close_code() {
             link.close(code).await;
         }

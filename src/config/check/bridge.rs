@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::check::{Context, seconds, secret, to_usize};
+use crate::config::check::{Context, publish, seconds, secret, to_usize};
 use crate::config::model::{
-    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
-    Source, Start,
+    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, Mode, OnGap, Replay, Retry, Slow, Source,
+    Start,
 };
 use crate::config::schema::bridge;
 use crate::config::schema::decode::Field;
@@ -19,8 +19,10 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
     let source = sources(&name, table, context);
     let connect = connect(&table.connect, context);
     let share_key = share_key(table, &source, &connect, context);
+    let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
     let bridge = Bridge {
         source,
+        mode,
         share_key,
         connect,
         reconnect: reconnect(&table.reconnect, context),
@@ -44,7 +46,8 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
                 .map_or(seconds(3), |time| time.0),
         },
         limits: limits(&table.limits),
-        publish: publish(&table.publish, context),
+        publish: publish::check(&table.publish, mode, context),
+        close_map: publish::close_map(&table.close_map, mode, context),
         open_event: table.open_event.value().copied().unwrap_or(true),
         name,
     };
@@ -122,6 +125,10 @@ fn share_key(
     let Some(key) = table.share_key.located() else {
         return Template::of_names(names);
     };
+    if table.mode.map_or(Mode::Shared, |mode| mode.0) == Mode::Session {
+        let message = "`share_key` means nothing here: sessions share no connection to the feed";
+        context.diagnostics.error(key.place, message);
+    }
     for name in names {
         if !key.value.names().any(|known| known == name) {
             let message = format!(
@@ -209,26 +216,6 @@ fn limits(table: &Field<bridge::BridgeLimits>) -> BridgeLimits {
             .map_or(1_000, |count| to_usize(count.0)),
         max_age: table.get(|limits| &limits.max_age).and_then(|time| time.0),
     }
-}
-
-fn publish(table: &Field<bridge::Publish>, context: &mut Context<'_>) -> Option<Publish> {
-    let max_size = table.get(|publish| &publish.max_size);
-    if table
-        .get(|publish| &publish.enabled)
-        .copied()
-        .unwrap_or(false)
-    {
-        return Some(Publish {
-            max_size: max_size.map_or(64 * 1024, |size| to_usize(size.0)),
-        });
-    }
-    // `enabled = false` beside other keys is how something is switched off for a while; without it they are a mistake.
-    let forgotten = table.value().filter(|publish| publish.enabled.is_absent());
-    if let Some(key) = forgotten.and_then(|publish| publish.max_size.key()) {
-        let finding = context.diagnostics.warning(key, "`publish` is not enabled");
-        finding.hint("`enabled = true` lets clients send messages to the feed");
-    }
-    None
 }
 
 fn warn_of_short_replay(table: &bridge::Bridge, bridge: &Bridge, context: &mut Context<'_>) {

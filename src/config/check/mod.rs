@@ -12,6 +12,7 @@ mod fields;
 mod file;
 mod listen;
 mod names;
+mod publish;
 mod route;
 mod secret;
 mod server_tls;

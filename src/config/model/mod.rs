@@ -26,8 +26,8 @@ use crate::route::{HostPattern, PathPattern};
 pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
 pub use balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 pub use bridge::{
-    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
-    Source, Start,
+    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, Mode, OnGap, Publish, Replay, Reply,
+    Retry, Slow, Source, Start, Verdict,
 };
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
 

@@ -2,6 +2,7 @@
 
 mod feed;
 mod publish;
+mod session;
 mod stream;
 
 use std::time::Duration;
