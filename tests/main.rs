@@ -24,6 +24,7 @@ mod bridge;
 mod bridge_faults;
 mod bridge_publish;
 mod bridge_resume;
+mod bridge_sessions;
 mod browser;
 mod clients;
 mod config;

@@ -8,12 +8,14 @@
 //! was found is alive, and one that is removed has nobody.
 
 pub mod channel;
+pub mod counts;
 pub mod cursor;
 pub mod endpoint;
 pub mod log;
 pub mod map;
 mod order;
 mod pace;
+pub mod rejected;
 mod repeat;
 mod reply;
 pub mod session;
@@ -26,24 +28,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::config::model;
+use crate::config::model::{self, Mapping};
 use crate::lifecycle::{drain, tasks};
 use crate::route::{Captures, Escape};
 
 use self::channel::{Channel, Publish};
+use self::counts::Counts;
 use self::cursor::Epoch;
 use self::log::{Budget, Writer};
 use self::pace::Paces;
+use self::rejected::Rejected;
 use self::session::{Claim, Happening, Held, Session};
 
 /// One configured bridge and its live channels. Shared by all workers, and kept by a reload that does not change it.
 #[derive(Debug)]
 pub struct Bridge {
     config: Arc<model::Bridge>,
+    mapping: Arc<Mapping>,
+    counts: Arc<Counts>,
     /// A lock that several workers may hold, but taken only when a subscription or a publish opens and when a feed
     /// ends, for a look into a map. Nothing on the way of an event takes it.
     channels: Mutex<HashMap<String, Arc<Channel>>>,
     subscribers: AtomicUsize,
+    rejected: Rejected,
     /// How fast clients publish.
     paces: Paces<Sender>,
 }
@@ -73,10 +80,13 @@ impl Bridge {
     #[must_use]
     pub fn new(config: Arc<model::Bridge>) -> Arc<Self> {
         Arc::new(Self {
+            mapping: Arc::new(config.mapping.clone()),
+            counts: Arc::default(),
             config,
             channels: Mutex::default(),
             subscribers: AtomicUsize::new(0),
             paces: Paces::default(),
+            rejected: Rejected::default(),
         })
     }
 
@@ -86,10 +96,22 @@ impl Bridge {
         &self.config
     }
 
+    /// What was counted since it was made.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Live subscribers on all workers.
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.subscribers.load(Ordering::Relaxed)
+    }
+
+    /// Who was sent away.
+    #[must_use]
+    pub fn rejected(&self) -> &Rejected {
+        &self.rejected
     }
 
     /// Live channels.
@@ -169,7 +191,8 @@ impl Bridge {
             return Err(Full::Channels(limit));
         }
         let writer = Writer::new(self.config.replay, Budget::process());
-        let (channel, publishes) = Channel::new(key.clone(), name, writer.log());
+        let (mapping, counts) = (self.mapping.clone(), self.counts.clone());
+        let (channel, publishes) = Channel::new(key.clone(), name, writer.log(), mapping, counts);
         let channel = match session {
             Some(session) => channel.of_session(session),
             None => channel,

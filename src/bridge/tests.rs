@@ -8,8 +8,8 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::config::model::{
-    Backoff, BridgeLimits, FeedConnect, FeedIdle, Mode, OnGap, Publish, Replay, Retry, Slow,
-    Source, Start, Verdict,
+    Backoff, BridgeLimits, FeedConnect, FeedIdle, Mapping, Mode, OnGap, Publish, Replay, Retry,
+    Slow, SlowPolicy, Source, Start, Verdict,
 };
 use crate::lifecycle::drain::Trigger;
 use crate::net::Authority;
@@ -46,14 +46,19 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
             bytes: 64 << 20,
             age: seconds(600),
         },
+        mapping: Mapping::default(),
+        snapshot: None,
         start: Start::Live,
         on_gap: OnGap::Available,
         slow: Slow {
+            policy: SlowPolicy::Disconnect,
+            age: None,
             events: 5_000,
             bytes: 4 << 20,
             stall: seconds(30),
         },
         heartbeat: Some(seconds(15)),
+        heartbeat_event: false,
         retry: Retry {
             base: seconds(2),
             spread: seconds(3),
@@ -62,6 +67,7 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
             subscribers: 20_000,
             channels: 1_000,
             max_age: None,
+            accept_rate: 1_000,
         },
         publish: Some(Publish {
             max_size: 64 * 1024,

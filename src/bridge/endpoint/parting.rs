@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::bridge::Bridge;
 use crate::bridge::channel::Channel;
 use crate::bridge::cursor::FinalId;
+use crate::bridge::log::Form;
 use crate::bridge::map::{self, Over};
 use crate::bridge::session::Ending;
 use crate::config::model::Verdict;
@@ -18,11 +19,8 @@ use crate::http::chunked;
 use crate::observe::access::End;
 use crate::sse::encode;
 
-use super::gather::Framing;
 use super::prelude::{frame, random};
 
-/// After an end of ours, at most this many clients return in a second.
-const RETURNS_PER_SECOND: f64 = 1_000.0;
 /// `retry:` for a client that cannot be served now: at least this, and as much again and more at random.
 const BUSY: Duration = Duration::from_secs(10);
 /// `retry:` before an end of ours is at least this.
@@ -51,8 +49,25 @@ impl<'a> Parting<'a> {
         }
     }
 
-    /// The last words, whole.
-    pub(super) fn words(&self, framing: Framing) -> Bytes {
+    /// Whether it is an end of ours, at which there is something to say.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(
+            self.end,
+            End::Age | End::Drain | End::Backend | End::BackendFailed | End::TakenOver
+        )
+    }
+
+    /// The close code of the feed, where it is final and may be passed on to a WebSocket (RFC 6455 §7.4).
+    pub(super) fn close_code(&self) -> Option<u16> {
+        let may_be_sent = |code: &u16| matches!(code, 1000..=1003 | 1007..=1011 | 3000..=4999);
+        match self.channel.session()?.ending()? {
+            Ending::Final { code, .. } => code.filter(may_be_sent),
+            Ending::Lost | Ending::Refused => None,
+        }
+    }
+
+    /// The last words, whole. A WebSocket's Close comes after them; it has no words for the time of its return.
+    pub(super) fn words(&self, form: Form) -> Bytes {
         let mut plain = Vec::new();
         let ending = self.channel.session().and_then(|session| session.ending());
         match (self.end, ending) {
@@ -68,8 +83,8 @@ impl<'a> Parting<'a> {
                 encode::end(&mut plain);
             }
         }
-        let mut out = Vec::from(frame(framing, plain));
-        if framing == Framing::Chunked {
+        let mut out = Vec::from(frame(form, plain));
+        if form == Form::SseChunked {
             out.extend_from_slice(chunked::LAST);
         }
         out.into()
@@ -98,7 +113,9 @@ fn tell_busy(bridge: &Bridge, out: &mut Vec<u8>) {
 }
 
 fn return_window(bridge: &Bridge) -> Duration {
-    let clients = Duration::from_secs_f64(bridge.subscribers() as f64 / RETURNS_PER_SECOND);
+    let clients = Duration::from_secs_f64(
+        bridge.subscribers() as f64 / f64::from(bridge.config().limits.accept_rate),
+    );
     clients.max(bridge.config().retry.spread)
 }
 
@@ -113,7 +130,7 @@ mod tests {
     fn channel(ending: Option<Ending>) -> Arc<Channel> {
         let mut writer = writer(10);
         fill(&mut writer, 5);
-        let (channel, _publishes) = Channel::new(String::new(), "prices".into(), writer.log());
+        let (channel, _publishes) = Channel::of(writer.log());
         let Some(ending) = ending else {
             return Arc::new(channel);
         };
@@ -129,7 +146,7 @@ mod tests {
     #[test]
     fn an_end_of_ours_is_a_block_and_the_last_chunk() {
         let (bridge, channel) = (bridge(), channel(None));
-        let closing = Parting::new(&bridge, &channel, End::Drain).words(Framing::Chunked);
+        let closing = Parting::new(&bridge, &channel, End::Drain).words(Form::SseChunked);
         let closing = std::str::from_utf8(&closing).unwrap();
         assert!(closing.ends_with("\n\n\r\n0\r\n\r\n"), "{closing:?}");
         let busy = busy(&bridge);
@@ -153,7 +170,7 @@ mod tests {
             let channel = channel(ending);
             let parting = Parting::new(&bridge, &channel, End::BackendFailed);
             assert_eq!(parting.end, End::Backend);
-            let told = decode(&parting.words(Framing::Plain));
+            let told = decode(&parting.words(Form::SsePlain));
             assert_eq!(
                 (told[0].event.as_str(), told[0].data.as_str()),
                 ("streamgate.status", data)
@@ -161,7 +178,7 @@ mod tests {
             assert_eq!(told[0].id, format!("{}{id}", channel.epoch()));
         }
         let taken = channel(Some(Ending::Lost));
-        let words = Parting::new(&bridge, &taken, End::TakenOver).words(Framing::Plain);
+        let words = Parting::new(&bridge, &taken, End::TakenOver).words(Form::SsePlain);
         assert!(decode(&words)[0].id.ends_with("-5-end"));
     }
 
@@ -173,7 +190,7 @@ mod tests {
         ];
         for (ending, least, most) in table {
             let (bridge, channel) = (bridge(), channel(Some(ending)));
-            let words = Parting::new(&bridge, &channel, End::BackendFailed).words(Framing::Plain);
+            let words = Parting::new(&bridge, &channel, End::BackendFailed).words(Form::SsePlain);
             let mut decoder = Decoder::default();
             decoder.decode(std::str::from_utf8(&words).unwrap());
             assert!(

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::bridge::channel::Channel;
-use crate::bridge::cursor::{Cursor, Opening, resolve};
+use crate::bridge::cursor::{Cursor, EventId, Opening, resolve};
+use crate::bridge::log::{Form, Kind, form};
 use crate::bridge::map::{self, Upstream};
 use crate::config::model;
 use crate::http::chunked;
@@ -16,8 +17,6 @@ use crate::respond::fields::Rendered;
 use crate::sse::encode;
 use crate::upstream::http1::write_response_head;
 
-use super::gather::Framing;
-
 /// The fields that every event stream of a bridge has.
 pub(super) const FIELDS: [(&str, &str); 3] = [
     ("content-type", "text/event-stream"),
@@ -25,21 +24,36 @@ pub(super) const FIELDS: [(&str, &str); 3] = [
     ("x-accel-buffering", "no"),
 ];
 
-/// A heartbeat: a comment, which clients skip.
-pub(super) fn heartbeat(framing: Framing) -> Bytes {
-    Bytes::from_static(match framing {
-        Framing::Chunked => b"3\r\n:\n\n\r\n",
-        Framing::Plain => b":\n\n",
-    })
+/// A heartbeat: a comment, which clients skip, or `streamgate.ping` for pages that watch for it. `id` moves a client's
+/// cursor past events that it was not given.
+pub(super) fn heartbeat(config: &model::Bridge, form: Form, id: Option<EventId>) -> Bytes {
+    let mut out = Vec::new();
+    if let Some(id) = id {
+        id.write(&mut out);
+    }
+    match config.heartbeat {
+        Some(every) if config.heartbeat_event => map::ping(every, &mut out),
+        _ if id.is_none() && form == Form::SseChunked => {
+            return Bytes::from_static(b"3\r\n:\n\n\r\n");
+        }
+        _ if id.is_none() => return Bytes::from_static(b":\n\n"),
+        _ => encode::end(&mut out),
+    }
+    frame(form, out)
+}
+
+/// Whether a client with a WebSocket is told heartbeats by events: where it knows events at all.
+pub(super) fn has_ping_event(config: &model::Bridge, form: Form) -> bool {
+    config.heartbeat_event && matches!(form, Form::WsJson | Form::WsJsonDeflated)
 }
 
 /// The head of an HTTP/1.1 response that ends with its connection (RFC 9112 §6.3, §9.6), changed as `rules` say.
-pub(super) fn head(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut Vec<u8>) {
+pub(super) fn head(id: &RequestId, form: Form, rules: &Rendered, out: &mut Vec<u8>) {
     if !rules.is_empty() {
-        return head_by_rules(id, framing, rules, out);
+        return head_by_rules(id, form, rules, out);
     }
     out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    each_field(id, framing, |name, value| {
+    each_field(id, form, |name, value| {
         for part in [name, ": ", value, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -47,9 +61,9 @@ pub(super) fn head(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut
     out.extend_from_slice(b"\r\n");
 }
 
-fn head_by_rules(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut Vec<u8>) {
+fn head_by_rules(id: &RequestId, form: Form, rules: &Rendered, out: &mut Vec<u8>) {
     let mut headers = HeaderMap::new();
-    each_field(id, framing, |name, value| {
+    each_field(id, form, |name, value| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.append(name, value);
         }
@@ -58,12 +72,12 @@ fn head_by_rules(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut V
     write_response_head(out, StatusCode::OK, &headers);
 }
 
-fn each_field(id: &RequestId, framing: Framing, mut field: impl FnMut(&'static str, &str)) {
+fn each_field(id: &RequestId, form: Form, mut field: impl FnMut(&'static str, &str)) {
     field("date", &httpdate::fmt_http_date(SystemTime::now()));
     FIELDS.iter().for_each(|(name, value)| field(name, value));
     field("connection", "close");
     field("x-request-id", id.as_str());
-    if framing == Framing::Chunked {
+    if form == Form::SseChunked {
         field("transfer-encoding", "chunked");
     }
 }
@@ -87,7 +101,7 @@ pub(super) fn prelude(
     channel: &Arc<Channel>,
     config: &model::Bridge,
     cursor: Cursor,
-    framing: Framing,
+    form: Form,
 ) -> Prelude {
     let told = channel.upstream();
     let view = channel.log().view();
@@ -101,8 +115,8 @@ pub(super) fn prelude(
         map::status(told, &mut second);
     }
     Prelude {
-        first: frame(framing, first),
-        second: frame(framing, second),
+        first: frame(form, first),
+        second: frame(form, second),
         next: opening.next,
         told,
     }
@@ -124,10 +138,10 @@ fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, ou
 }
 
 /// `streamgate.status` about the feed.
-pub(super) fn status(upstream: Upstream, framing: Framing) -> Bytes {
+pub(super) fn status(upstream: Upstream, form: Form) -> Bytes {
     let mut out = Vec::new();
     map::status(upstream, &mut out);
-    frame(framing, out)
+    frame(form, out)
 }
 
 /// Milliseconds between `base` and `base + spread`.
@@ -135,15 +149,31 @@ pub(super) fn random(base: Duration, spread: Duration) -> u64 {
     (base + spread.mul_f64(fastrand::f64())).as_millis() as u64
 }
 
-pub(super) fn frame(framing: Framing, plain: Vec<u8>) -> Bytes {
-    if framing == Framing::Plain {
-        return plain.into();
+/// Blocks of our own in the form of a client's events. They are few and short: never compressed. What is no event, such
+/// as `retry:`, has no form for a WebSocket, and nothing of ours has a raw one.
+pub(super) fn frame(form: Form, plain: Vec<u8>) -> Bytes {
+    match form {
+        Form::SsePlain => return plain.into(),
+        Form::SseChunked => {}
+        Form::WsJson | Form::WsJsonDeflated => return json_frames(&plain),
+        Form::Json | Form::WsRaw | Form::WsRawDeflated => return Bytes::new(),
     }
     let mut framed = Vec::with_capacity(plain.len() + 12);
     chunked::head(plain.len(), &mut framed);
     framed.extend_from_slice(&plain);
     framed.extend_from_slice(chunked::TAIL);
     framed.into()
+}
+
+/// Each block as one message. A block has no empty line within, so the first one ends it.
+fn json_frames(blocks: &[u8]) -> Bytes {
+    let (mut rest, mut out) = (blocks, Vec::new());
+    while let Some(end) = memchr::memmem::find(rest, b"\n\n") {
+        let (block, after) = rest.split_at(end + 2);
+        out.extend_from_slice(&form::encode(Form::WsJson, Kind::Marker, block, None));
+        rest = after;
+    }
+    out.into()
 }
 
 #[cfg(test)]
@@ -156,7 +186,7 @@ mod tests {
     fn channel(events: usize) -> Arc<Channel> {
         let mut writer = writer(10);
         fill(&mut writer, events);
-        let (channel, _publishes) = Channel::new(String::new(), "prices".into(), writer.log());
+        let (channel, _publishes) = Channel::of(writer.log());
         Arc::new(channel)
     }
 
@@ -167,7 +197,7 @@ mod tests {
     #[test]
     fn a_new_client_is_told_when_to_return_where_it_stands_and_how_the_feed_is() {
         let channel = channel(20);
-        let prelude = prelude(&channel, &config(&[]), Cursor::Absent, Framing::Plain);
+        let prelude = prelude(&channel, &config(&[]), Cursor::Absent, Form::SsePlain);
         let mut decoder = Decoder::default();
         assert!(decoder.decode(text(&prelude.first)).is_empty());
         assert!((2_000..=5_000).contains(&decoder.retry.unwrap()));
@@ -187,7 +217,7 @@ mod tests {
         channel.set_upstream(Upstream::Up);
         let cursor = Cursor::Behind(channel.id(3));
         let mut config = config(&[]);
-        let opened = prelude(&channel, &config, cursor, Framing::Plain);
+        let opened = prelude(&channel, &config, cursor, Form::SsePlain);
         let told = decode(&opened.second);
         assert_eq!(told[0].event, "streamgate.gap");
         assert_eq!(told[0].data, r#"{"reason":"evicted","missed":7}"#);
@@ -197,7 +227,7 @@ mod tests {
             ("streamgate.open", 11)
         );
         config.open_event = false;
-        let opened = prelude(&channel, &config, Cursor::Latest, Framing::Plain);
+        let opened = prelude(&channel, &config, Cursor::Latest, Form::SsePlain);
         assert_eq!(text(&opened.second), format!("id: {}\n\n", channel.id(20)));
     }
 
@@ -205,8 +235,8 @@ mod tests {
     fn a_head_names_its_framing() {
         let (mut chunked, mut plain) = (Vec::new(), Vec::new());
         let id = RequestId::random();
-        head(&id, Framing::Chunked, &Rendered::default(), &mut chunked);
-        head(&id, Framing::Plain, &Rendered::default(), &mut plain);
+        head(&id, Form::SseChunked, &Rendered::default(), &mut chunked);
+        head(&id, Form::SsePlain, &Rendered::default(), &mut plain);
         let chunked = String::from_utf8(chunked).unwrap();
         assert!(chunked.starts_with("HTTP/1.1 200 OK\r\ndate: "));
         assert!(chunked.ends_with("\r\ntransfer-encoding: chunked\r\n\r\n"));

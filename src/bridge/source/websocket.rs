@@ -201,7 +201,7 @@ impl Feed {
                 if let map::Message::Text(text) = message {
                     channel.replies.hear(text);
                 }
-                writer.append(now, |seq, out| map::message(message, channel.id(seq), out));
+                map::append(writer, now, &channel, message);
             };
             let happened = tokio::select! {
                 note = note(&channel, guard, self.linger.is_draining, Some(due)) => Happened::Noted(note),
@@ -241,7 +241,7 @@ impl Feed {
         tracing::info!(channel = %channel.name(), %source, "feed open");
         if let Some(down) = self.down.take() {
             let down_ms = down.elapsed().as_millis() as u64;
-            append_gap(
+            map::append_gap(
                 &mut self.writer,
                 channel,
                 Gap::UpstreamReconnect { down_ms },
@@ -255,7 +255,7 @@ impl Feed {
         let channel = self.seat.channel();
         self.down = Some(Instant::now());
         if let Fault::Oversize(bytes) = *fault {
-            append_gap(&mut self.writer, channel, Gap::Oversize { bytes });
+            map::append_gap(&mut self.writer, channel, Gap::Oversize { bytes });
         }
         if channel.session().is_none() {
             channel.set_upstream(Upstream::Reconnecting);
@@ -264,12 +264,6 @@ impl Feed {
             link.close(code).await;
         }
     }
-}
-
-fn append_gap(writer: &mut Writer, channel: &Channel, gap: Gap) {
-    writer.append(Instant::now(), |seq, out| {
-        map::gap(gap, channel.id(seq), out)
-    });
 }
 
 /// The feed's task while there is no connection.

@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::check::mapping;
 use crate::config::check::{Context, publish, seconds, secret, to_usize};
 use crate::config::model::{
-    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, Mode, OnGap, Replay, Retry, Slow, Source,
-    Start,
+    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, Mode, OnGap, Replay, Retry, Slow,
+    SlowPolicy, Source, Start,
 };
 use crate::config::schema::bridge;
 use crate::config::schema::decode::Field;
@@ -20,7 +21,7 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
     let connect = connect(&table.connect, context);
     let share_key = share_key(table, &source, &connect, context);
     let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
-    let bridge = Bridge {
+    let mut bridge = Bridge {
         source,
         mode,
         share_key,
@@ -31,10 +32,13 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
             .max_message
             .map_or(1024 * 1024, |size| to_usize(size.0)),
         replay: replay(&table.replay),
+        mapping: mapping::check(table, context),
+        snapshot: None,
         start: table.start.map_or(Start::Live, |start| start.0),
         on_gap: table.on_gap.map_or(OnGap::Available, |on_gap| on_gap.0),
         slow: slow(&table.slow),
         heartbeat: table.heartbeat.map_or(Some(seconds(15)), |time| time.0),
+        heartbeat_event: table.heartbeat_event.value().copied().unwrap_or(false),
         retry: Retry {
             base: table
                 .retry
@@ -51,6 +55,7 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
         open_event: table.open_event.value().copied().unwrap_or(true),
         name,
     };
+    bridge.snapshot = mapping::snapshot(table, &bridge, context);
     warn_of_short_replay(table, &bridge, context);
     bridge
 }
@@ -194,6 +199,10 @@ fn replay(table: &Field<bridge::Replay>) -> Replay {
 
 fn slow(table: &Field<bridge::Slow>) -> Slow {
     Slow {
+        policy: table
+            .get(|slow| &slow.policy)
+            .map_or(SlowPolicy::Disconnect, |policy| policy.0),
+        age: table.get(|slow| &slow.age).and_then(|time| time.0),
         events: table
             .get(|slow| &slow.events)
             .map_or(5_000, |count| count.0),
@@ -215,6 +224,9 @@ fn limits(table: &Field<bridge::BridgeLimits>) -> BridgeLimits {
             .get(|limits| &limits.channels)
             .map_or(1_000, |count| to_usize(count.0)),
         max_age: table.get(|limits| &limits.max_age).and_then(|time| time.0),
+        accept_rate: table
+            .get(|limits| &limits.accept_rate)
+            .map_or(1_000, |rate| rate.0 as u32),
     }
 }
 

@@ -6,6 +6,7 @@ use aws_lc_rs::digest;
 use http::{HeaderMap, header, request};
 
 use crate::bridge::Sender;
+use crate::bridge::endpoint::asks;
 use crate::bridge::session::SessionId;
 use crate::config::model::Mode;
 use crate::http::problem::Problem;
@@ -41,7 +42,7 @@ impl Terms {
             ));
         }
         Ok(Self {
-            session: super::super::session(headers, head.uri.query()),
+            session: asks::session(headers, head.uri.query()),
             number,
             key: key(headers)?,
         })

@@ -251,7 +251,9 @@ fn a_subscribers_own_state_stays_small() {
                 .subscribe(&Captures::empty(), Claim::default(), &guard)
                 .unwrap(),
             cursor: Cursor::Absent,
-            framing: Framing::Chunked,
+            form: Form::SseChunked,
+            dialect: Dialect::EventStream,
+            filter: None,
             client: ClientAddr(([127, 0, 0, 1], 1).into()),
             id: RequestId::random(),
             version: http::Version::HTTP_2,
@@ -266,7 +268,7 @@ fn a_subscribers_own_state_stays_small() {
             guard,
         };
         let (task, shared) = (
-            size_of_val(&sse::run(plan, taken)),
+            size_of_val(&task::run(plan, taken)),
             size_of::<sse::Subscriber>(),
         );
         assert!(task + shared <= 1_024, "{task} + {shared}");
