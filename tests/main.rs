@@ -27,6 +27,7 @@ mod bridge_faults;
 mod bridge_feeds;
 mod bridge_publish;
 mod bridge_resume;
+mod bridge_sessions;
 mod bridge_websocket;
 mod browser;
 mod clients;

@@ -15,6 +15,9 @@ use super::counts::Counts;
 use super::cursor::{Epoch, EventId};
 use super::log::Log;
 use super::map::Upstream;
+use super::repeat::Repeats;
+use super::reply::Replies;
+use super::session::Session;
 
 /// Publishes that wait for the feed's task; more are refused as if the feed were down.
 const PUBLISHES: usize = 64;
@@ -60,6 +63,12 @@ pub struct Channel {
     entered: Notify,
     wakers: ArcSwap<Vec<Arc<Notify>>>,
     publish: mpsc::Sender<Publish>,
+    /// Only in session mode.
+    session: Option<Session>,
+    /// Publishers that wait for the feed's answer.
+    pub(super) replies: Replies,
+    /// What became of messages that may be sent again.
+    pub(super) repeats: Repeats,
 }
 
 impl Channel {
@@ -85,8 +94,26 @@ impl Channel {
             entered: Notify::new(),
             wakers: ArcSwap::default(),
             publish,
+            session: None,
+            replies: Replies::default(),
+            repeats: Repeats::default(),
         };
         (channel, publishes)
+    }
+
+    /// The same channel as that of one session, whose epoch it has.
+    pub(super) fn of_session(self, session: Session) -> Self {
+        Self {
+            epoch: session.id().epoch(),
+            session: Some(session),
+            ..self
+        }
+    }
+
+    /// Its session, in session mode.
+    #[must_use]
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
     }
 
     /// What sets it apart from the bridge's other channels.
@@ -165,6 +192,10 @@ impl Channel {
     /// Says where the feed stands, and wakes every worker that has subscribers.
     pub(super) fn set_upstream(&self, upstream: Upstream) {
         self.upstream.store(upstream as u8, Ordering::Release);
+        if upstream != Upstream::Up {
+            // What was asked of the connection that is gone is not answered on another.
+            self.replies.clear();
+        }
         self.wake();
     }
 

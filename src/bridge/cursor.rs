@@ -7,24 +7,35 @@ use std::fmt;
 
 use tokio::time::Instant;
 
-use crate::config::model::{OnGap, Start};
+use crate::config::model::{OnGap, Start, Verdict};
 
 use super::log::{Newest, View};
 
 /// Ids are shorter than this; a longer one was not made here.
 const LONGEST_ID: usize = 64;
 const EPOCH_LEN: usize = 10;
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// One continuous life of a log: ten random digits of base 36, new whenever continuity is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; EPOCH_LEN]);
 
 impl Epoch {
     /// A new epoch.
     #[must_use]
     pub fn random() -> Self {
-        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         Self(std::array::from_fn(|_| DIGITS[fastrand::usize(..36)]))
+    }
+
+    /// The epoch that these bytes make, of which the first eight count.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        let take = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        let mut number = bytes.iter().take(8).fold(0, take);
+        Self(std::array::from_fn(|_| {
+            let digit = DIGITS[(number % 36) as usize];
+            number /= 36;
+            digit
+        }))
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -66,13 +77,54 @@ impl EventId {
     }
 }
 
-impl fmt::Display for EventId {
+impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.epoch.0.iter().try_for_each(|digit| {
+        self.0.iter().try_for_each(|digit| {
             use fmt::Write as _;
             f.write_char(char::from(*digit))
-        })?;
-        write!(f, "-{}", self.seq)
+        })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+/// An id that ends a client's stream for good: whoever brings it is told the verdict, on any node and at any time, for
+/// it stands in the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinalId {
+    /// Where the log ended.
+    pub id: EventId,
+    /// What is told.
+    pub verdict: Verdict,
+}
+
+impl FinalId {
+    /// Reads an id as it is displayed.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, word) = text.rsplit_once('-')?;
+        let verdict = match word {
+            "end" => Verdict::Done,
+            status => Verdict::ALL.into_iter().find(|verdict| {
+                *verdict != Verdict::Done && verdict.status().to_string() == status
+            })?,
+        };
+        let id = EventId::parse(id)?;
+        Some(Self { id, verdict })
+    }
+}
+
+/// `<epoch>-<seq>-end`, or with the status in place of the `end`.
+impl fmt::Display for FinalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verdict {
+            Verdict::Done => write!(f, "{}-end", self.id),
+            verdict => write!(f, "{}-{}", self.id, verdict.status()),
+        }
     }
 }
 
@@ -87,6 +139,8 @@ pub enum Cursor {
     Latest,
     /// Right behind this event.
     Behind(EventId),
+    /// At the end of a session that is over for good.
+    Over(Verdict),
     /// It says something that no log gave it.
     Unreadable,
 }
@@ -100,7 +154,11 @@ impl Cursor {
             "earliest" => Self::Earliest,
             "latest" => Self::Latest,
             long if long.len() > LONGEST_ID => Self::Unreadable,
-            id => EventId::parse(id).map_or(Self::Unreadable, Self::Behind),
+            id => match (EventId::parse(id), FinalId::parse(id)) {
+                (Some(id), _) => Self::Behind(id),
+                (None, Some(over)) => Self::Over(over.verdict),
+                (None, None) => Self::Unreadable,
+            },
         }
     }
 }
@@ -180,7 +238,8 @@ pub fn resolve(cursor: Cursor, epoch: Epoch, view: &View, start: Start, on_gap: 
         Cursor::Absent => (start(), None, false),
         Cursor::Earliest => (log(view.floor()), None, false),
         Cursor::Latest => (log(view.head()), None, false),
-        Cursor::Unreadable => broken(Gap::BadId),
+        // Who is told that it is over is not served; nobody gets here with that.
+        Cursor::Unreadable | Cursor::Over(_) => broken(Gap::BadId),
         Cursor::Behind(id) if id.epoch != epoch => broken(Gap::Epoch),
         Cursor::Behind(id) => match id.seq.checked_add(1) {
             Some(next) if next < view.floor() => broken(Gap::Evicted {
@@ -280,6 +339,34 @@ mod tests {
         }
         .write(&mut out);
         assert_eq!(out, b"id: 0123456789-7\n");
+    }
+
+    #[test]
+    fn an_id_that_ends_a_session_says_so_by_itself() {
+        let id = EventId {
+            epoch: EPOCH,
+            seq: 7,
+        };
+        for verdict in Verdict::ALL {
+            let text = FinalId { id, verdict }.to_string();
+            assert_eq!(Cursor::parse(&text), Cursor::Over(verdict), "{text}");
+            assert!(text.len() < LONGEST_ID);
+        }
+        assert_eq!(
+            Cursor::parse("0123456789-7-end"),
+            Cursor::Over(Verdict::Done)
+        );
+        for text in [
+            "0123456789-end",
+            "0123456789-7-200",
+            "0123456789-7-204",
+            "0123456789-7-500",
+            "0123456789-7-end-end",
+            "-end",
+            "0123456789-7-0401",
+        ] {
+            assert_eq!(Cursor::parse(text), Cursor::Unreadable, "{text}");
+        }
     }
 
     #[test]

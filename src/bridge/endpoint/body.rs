@@ -22,6 +22,7 @@ use crate::observe::access::{End, Kind, StreamRecord};
 
 use super::Plan;
 use super::clock::{Clock, Signs, Tick};
+use super::parting::Parting;
 use super::prelude;
 use super::sse::Position;
 use super::sweep::{Member, Seat, Visit};
@@ -131,6 +132,7 @@ impl EventBody {
             ..
         } = plan;
         let (config, channel) = (bridge.config().clone(), subscription.channel().clone());
+        let taken_over = subscription.taken_over();
         let record = StreamRecord::open(
             id,
             Kind::Subscription,
@@ -156,7 +158,7 @@ impl EventBody {
         Self {
             shared,
             seat,
-            clock: Clock::new(&config, guard.clone()),
+            clock: Clock::new(&config, guard.clone(), taken_over),
             prelude: [opened.first, opened.second],
             written: Instant::now(),
             record: Some(record),
@@ -241,8 +243,9 @@ impl http_body::Body for EventBody {
                 Err(TooSlow.into())
             }
             Next::End(end) => {
-                let closing = prelude::closing(&body.bridge, Form::SsePlain);
-                let frame = body.give(closing);
+                let parting = Parting::new(&body.bridge, body.seat.channel(), end);
+                let (end, words) = (parting.end, parting.words(Form::SsePlain));
+                let frame = body.give(words);
                 body.close(end);
                 Ok(frame)
             }

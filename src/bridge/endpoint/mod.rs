@@ -10,6 +10,7 @@ mod clock;
 mod dialogue;
 mod filter;
 mod gather;
+mod parting;
 mod poll;
 mod position;
 mod prelude;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
+use crate::config::model::Verdict;
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::net::ClientAddr;
@@ -36,6 +38,7 @@ use crate::stream::{Answer, Downstream, HandOver};
 use super::cursor::Cursor;
 use super::log::{Filter, Form};
 use super::rejected::Reason;
+use super::session::Claim;
 use super::{Bridge, Subscription, values};
 
 use self::asks::Accepted;
@@ -100,11 +103,7 @@ where
         ..asked
     };
     match *request.method() {
-        Method::GET if upgrade::is_asked_for(&request) => converse(bridge, &request, &asked),
-        Method::GET => match accept(bridge, &request)? {
-            Accepted::EventStream => subscribe(bridge, &request, &asked),
-            Accepted::Json => poll(bridge, &request, &asked).await,
-        },
+        Method::GET => get(bridge, &request, &asked).await,
         Method::HEAD => Ok(Answer::Response(match accept(bridge, &request)? {
             Accepted::EventStream => head(&asked.id, Body::empty()),
             Accepted::Json => poll::response(Bytes::new()),
@@ -115,6 +114,49 @@ where
     }
 }
 
+async fn get<B>(
+    bridge: &Arc<Bridge>,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Answer, Problem> {
+    if let Cursor::Over(verdict) = cursor(request) {
+        return over(verdict);
+    }
+    if upgrade::is_asked_for(request) {
+        return converse(bridge, request, asked);
+    }
+    match accept(bridge, request)? {
+        Accepted::EventStream => subscribe(bridge, request, asked),
+        Accepted::Json => poll(bridge, request, asked).await,
+    }
+}
+
+/// Where the client says it is.
+fn cursor<B>(request: &Request<B>) -> Cursor {
+    let (headers, query) = (request.headers(), request.uri().query());
+    let is_poll =
+        !upgrade::is_asked_for(request) && matches!(asks::accepted(headers), Ok(Accepted::Json));
+    if is_poll {
+        return asks::poll_cursor(headers, query);
+    }
+    asks::cursor(headers, query)
+}
+
+/// What a client gets that comes back to a session that is over for good. Whatever it is, an EventSource stops.
+fn over(verdict: Verdict) -> Result<Answer, Problem> {
+    match verdict {
+        Verdict::Done => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(Answer::Response(response))
+        }
+        Verdict::Unauthorized => Err(Problem::Unauthorized),
+        Verdict::Forbidden => Err(Problem::Forbidden("The feed has closed this session.")),
+        Verdict::NotFound => Err(Problem::NotFound),
+        Verdict::Gone => Err(Problem::Gone("This session is over.")),
+    }
+}
+
 /// An event stream. A fault that passes is none to it.
 fn subscribe<B>(
     bridge: &Arc<Bridge>,
@@ -122,8 +164,8 @@ fn subscribe<B>(
     asked: &Asked<'_>,
 ) -> Result<Answer, Problem> {
     let filter = filter(bridge, request)?;
-    let Ok(subscription) = admit(bridge, asked) else {
-        let busy = head(&asked.id, prelude::busy(bridge).into());
+    let Ok(subscription) = admit(bridge, request, asked) else {
+        let busy = head(&asked.id, parting::busy(bridge).into());
         return Ok(Answer::Response(busy));
     };
     let plan = plan(bridge, (subscription, filter), request, asked);
@@ -151,7 +193,7 @@ fn converse<B>(
     let agreement =
         upgrade::agree(request).inspect_err(|_fault| bridge.rejected().count(Reason::Handshake))?;
     let filter = filter(bridge, request)?;
-    let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
+    let subscription = admit(bridge, request, asked).map_err(|_full| unavailable())?;
     let plan = plan(bridge, (subscription, filter), request, asked);
     Ok(agreement.answer(plan, asked))
 }
@@ -163,11 +205,11 @@ async fn poll<B>(
 ) -> Result<Answer, Problem> {
     let query = request.uri().query();
     let question = poll::Question {
-        cursor: asks::poll_cursor(request.headers(), query),
+        cursor: cursor(request),
         filter: filter(bridge, request)?,
         wait: poll::wait(query)?,
     };
-    let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
+    let subscription = admit(bridge, request, asked).map_err(|_full| unavailable())?;
     let guard = &asked.downstream.guard;
     let response = poll::answer(bridge, subscription, question, guard).await;
     Ok(Answer::Response(response))
@@ -178,20 +220,28 @@ struct Full;
 
 /// A place for one more subscriber. Who gets none is counted and not logged as a warning: a storm of clients that return
 /// must not be one of log lines too.
-fn admit(bridge: &Arc<Bridge>, asked: &Asked<'_>) -> Result<Subscription, Full> {
+fn admit<B>(
+    bridge: &Arc<Bridge>,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Subscription, Full> {
     let guard = &asked.downstream.guard;
     if guard.is_draining() {
         bridge.rejected().count(Reason::Draining);
         return Err(Full);
     }
-    bridge.subscribe(asked.captures, guard).map_err(|full| {
-        bridge.rejected().count(match full {
-            super::Full::Subscribers(_) => Reason::Subscribers,
-            super::Full::Channels(_) => Reason::Channels,
-        });
-        tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
-        Full
-    })
+    let session = asks::session(request.headers(), request.uri().query());
+    let claim = Claim::new(cursor(request), session);
+    bridge
+        .subscribe(asked.captures, claim, guard)
+        .map_err(|full| {
+            bridge.rejected().count(match full {
+                super::Full::Subscribers(_) => Reason::Subscribers,
+                super::Full::Channels(_) => Reason::Channels,
+            });
+            tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
+            Full
+        })
 }
 
 /// For clients that are no EventSource: those read a status, and an EventSource is ended by it.
@@ -208,11 +258,10 @@ fn plan<B>(
     request: &Request<B>,
     asked: &Asked<'_>,
 ) -> Plan {
-    let query = request.uri().query();
     Plan {
         bridge: bridge.clone(),
         subscription,
-        cursor: asks::cursor(request.headers(), query),
+        cursor: cursor(request),
         form: Form::for_version(request.version()),
         filter,
         dialect: Dialect::EventStream,
@@ -264,7 +313,13 @@ fn options(bridge: &Bridge, asked: &HeaderMap) -> Response<Body> {
 
 fn allowed(bridge: &Bridge) -> Vec<Method> {
     let mut methods = vec![Method::GET, Method::HEAD, Method::OPTIONS];
-    methods.extend(bridge.config().publish.map(|_publish| Method::POST));
+    methods.extend(
+        bridge
+            .config()
+            .publish
+            .as_ref()
+            .map(|_publish| Method::POST),
+    );
     methods
 }
 

@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bridge::channel::Channel;
-use crate::bridge::cursor::{Cursor, Gap, resolve};
+use crate::bridge::cursor::{Cursor, FinalId, Gap, resolve};
 use crate::bridge::log::{Filter, Form, Newest, View};
 use crate::bridge::map::{self, Upstream};
+use crate::bridge::session::{Ending, Session};
 use crate::bridge::{Bridge, Subscription};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
@@ -96,12 +97,21 @@ pub(super) async fn answer(
             tokio::select! {
                 () = sleep_until(deadline) => {}
                 _drain_deadline = guard.draining() => {}
+                () = taken_over(&subscription) => {}
             }
         };
         tokio::select! {
             () = waker.notified() => {}
             () = is_due => is_last = true,
         }
+    }
+}
+
+/// Ready when another client has taken the session over.
+async fn taken_over(subscription: &Subscription) {
+    match subscription.taken_over() {
+        Some(happening) => happening.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -175,13 +185,31 @@ impl Found {
         }
     }
 
+    /// Where the next poll goes on. That a session is over for good is said by the cursor, once it has all events.
+    fn cursor(&self, channel: &Channel, upstream: Upstream) -> String {
+        let id = channel.id(self.next - 1);
+        let ending = channel.session().and_then(Session::ending);
+        match ending {
+            Some(Ending::Final { verdict, .. })
+                if upstream == Upstream::Gone && self.next == channel.log().view().head() =>
+            {
+                FinalId { id, verdict }.to_string()
+            }
+            _ => id.to_string(),
+        }
+    }
+
     fn response(self, channel: &Channel, gap: Option<Gap>, upstream: Upstream) -> Response<Body> {
         let name = serde_json::to_string(&**channel.name()).expect("a string is JSON");
         let gap = gap.map_or("null".to_owned(), map::gap_payload);
-        let cursor = channel.id(self.next - 1);
+        let cursor = self.cursor(channel, upstream);
+        let session = match channel.session() {
+            Some(session) => format!(r#","session":"{}""#, session.id()),
+            None => String::new(),
+        };
         let state = word(upstream);
         let head = format!(
-            r#"{{"channel":{name},"cursor":"{cursor}","gap":{gap},"upstream":"{state}","events":["#
+            r#"{{"channel":{name},"cursor":"{cursor}","gap":{gap},"upstream":"{state}"{session},"events":["#
         );
         let mut body = head.into_bytes();
         body.extend_from_slice(&self.objects);

@@ -16,6 +16,7 @@ use crate::bridge::channel::{Channel, Publish};
 use crate::bridge::cursor::Gap;
 use crate::bridge::log::Writer;
 use crate::bridge::map::{self, Upstream};
+use crate::bridge::session::Ending;
 use crate::lifecycle::drain;
 use crate::route::Captures;
 use crate::sse::decode::Decoder;
@@ -24,7 +25,7 @@ use super::fault::Fault;
 use super::link::{Activity, Incoming, Link};
 use super::place::Place;
 use super::target::{Opening, Target};
-use super::{Event, Life, STABLE, Seat, State};
+use super::{Event, Life, STABLE, Seat, State, verdict};
 
 /// Old events leave the log within this time after they have become too old.
 const EVICTION: Duration = Duration::from_millis(250);
@@ -128,9 +129,17 @@ impl Feed {
                 }
                 Err(fault) => {
                     self.lose(link, &fault).await;
+                    if let Some(session) = self.seat.channel().session() {
+                        session.end(verdict::of_loss(&fault, self.seat.bridge().config()));
+                        tracing::info!(channel = %self.seat.channel().name(), cause = %fault, "session ended");
+                        return ControlFlow::Break(());
+                    }
                     fault
                 }
             },
+            Err(fault) if self.seat.channel().session().is_some() => {
+                return self.refused(&fault);
+            }
             Err(Fault::Finished) => return self.rest(guard).await,
             Err(fault) => {
                 self.seat.channel().counts().feeds_refused.add();
@@ -138,6 +147,24 @@ impl Feed {
             }
         };
         self.wait(&fault, guard).await
+    }
+
+    /// A session's feed could not be opened. Each source is asked once, at once: a client waits.
+    fn refused(&mut self, fault: &Fault) -> ControlFlow<()> {
+        let source = &self.targets[self.life.source()].server;
+        let channel = self.seat.channel();
+        tracing::warn!(channel = %channel.name(), %source, error = %fault, "feed not open");
+        channel.counts().feeds_refused.add();
+        self.life.on(Event::Lost);
+        let ending = verdict::of_refusal(fault);
+        if ending == Ending::Refused && (self.life.failures() as usize) < self.targets.len() {
+            self.life.on(Event::Waited);
+            return ControlFlow::Continue(());
+        }
+        if let Some(session) = channel.session() {
+            session.end(ending);
+        }
+        ControlFlow::Break(())
     }
 
     fn farewell(&self) -> CloseCode {
@@ -211,8 +238,9 @@ impl Feed {
                     map::append_gap(writer, &channel, Gap::Oversize { bytes });
                 }
                 Incoming::Message(message) => {
-                    if let (Some(place), map::Message::Text(text)) = (&mut place, message) {
-                        place.follow(text);
+                    if let map::Message::Text(text) = message {
+                        channel.replies.hear(text);
+                        place.iter_mut().for_each(|place| place.follow(text));
                     }
                     map::append(writer, now, &channel, message);
                 }
@@ -275,7 +303,9 @@ impl Feed {
         if let Some(decoder) = link.decoder() {
             self.decoder = decoder.clone();
         }
-        channel.set_upstream(Upstream::Reconnecting);
+        if channel.session().is_none() {
+            channel.set_upstream(Upstream::Reconnecting);
+        }
         if let Some(code) = fault.close_code() {
             link.close(code).await;
         }

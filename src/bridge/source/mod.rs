@@ -9,6 +9,7 @@ mod link;
 mod place;
 mod sieved;
 mod target;
+mod verdict;
 mod websocket;
 
 use std::sync::Arc;
@@ -107,6 +108,11 @@ impl Life {
 
     pub(super) fn state(&self) -> State {
         self.state
+    }
+
+    /// Attempts and connections that were lost since the last proof.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// Which of the sources is to be connected to.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::check::mapping;
-use crate::config::check::{Context, feed, seconds, to_usize};
+use crate::config::check::{Context, feed, publish, seconds, to_usize};
 use crate::config::model::{
-    Backoff, Bridge, BridgeLimits, FeedIdle, OnGap, Publish, Replay, Retry, Slow, SlowPolicy, Start,
+    Backoff, Bridge, BridgeLimits, FeedIdle, Mode, OnGap, Replay, Retry, Slow, SlowPolicy, Start,
 };
 use crate::config::schema::bridge;
 use crate::config::schema::decode::Field;
@@ -18,9 +18,11 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
     let resume = feed::resume(&table.resume, context);
     let share_key = feed::share_key(table, &source, &connect, resume.as_ref(), context);
     feed::check_eager(table, &share_key, context);
+    let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
     let mut bridge = Bridge {
         tls: feed::tls(table, &source, context),
         source,
+        mode,
         share_key,
         connect,
         keepalive: feed::keepalive(&table.keepalive, context),
@@ -49,7 +51,8 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
                 .map_or(seconds(3), |time| time.0),
         },
         limits: limits(&table.limits),
-        publish: publish(&table.publish, context),
+        publish: publish::check(&table.publish, mode, context),
+        close_map: publish::close_map(&table.close_map, mode, context),
         open_event: table.open_event.value().copied().unwrap_or(true),
         name,
     };
@@ -142,26 +145,6 @@ fn limits(table: &Field<bridge::BridgeLimits>) -> BridgeLimits {
             .get(|limits| &limits.accept_rate)
             .map_or(1_000, |rate| rate.0 as u32),
     }
-}
-
-fn publish(table: &Field<bridge::Publish>, context: &mut Context<'_>) -> Option<Publish> {
-    let max_size = table.get(|publish| &publish.max_size);
-    if table
-        .get(|publish| &publish.enabled)
-        .copied()
-        .unwrap_or(false)
-    {
-        return Some(Publish {
-            max_size: max_size.map_or(64 * 1024, |size| to_usize(size.0)),
-        });
-    }
-    // `enabled = false` beside other keys is how something is switched off for a while; without it they are a mistake.
-    let forgotten = table.value().filter(|publish| publish.enabled.is_absent());
-    if let Some(key) = forgotten.and_then(|publish| publish.max_size.key()) {
-        let finding = context.diagnostics.warning(key, "`publish` is not enabled");
-        finding.hint("`enabled = true` lets clients send messages to the feed");
-    }
-    None
 }
 
 fn warn_of_short_replay(table: &bridge::Bridge, bridge: &Bridge, context: &mut Context<'_>) {

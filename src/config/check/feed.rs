@@ -2,8 +2,8 @@
 
 use crate::config::check::server_tls::{self, Peers};
 use crate::config::check::{Context, seconds, secret};
-use crate::config::model::{FeedConnect, Keepalive, Resume, Source};
-use crate::config::schema::bridge::{self, Mode};
+use crate::config::model::{FeedConnect, Keepalive, Mode, Resume, Source};
+use crate::config::schema::bridge;
 use crate::config::schema::decode::Field;
 use crate::config::schema::feed::{Connect, FeedUrl};
 use crate::config::schema::opening;

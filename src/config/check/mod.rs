@@ -14,6 +14,7 @@ mod file;
 mod listen;
 mod mapping;
 mod names;
+mod publish;
 mod route;
 mod secret;
 mod server_tls;

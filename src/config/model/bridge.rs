@@ -1,6 +1,7 @@
 //! What a bridge is to do.
 
-use std::num::NonZeroUsize;
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Bridge {
     pub source: Vec<Source>,
     /// How the sources that speak TLS are spoken to; `None`: none does.
     pub tls: Option<ServerTls>,
+    /// Who shares a connection to the feed. Default shared.
+    pub mode: Mode,
     /// Which clients share one upstream. Default: the names used in `source`, each once.
     pub share_key: Template,
     /// `connect = { headers, subprotocols, send, compression, forward }`
@@ -55,8 +58,11 @@ pub struct Bridge {
     pub retry: Retry,
     /// `limits = { subscribers, channels, max_age, accept_rate }`
     pub limits: BridgeLimits,
-    /// `publish = { enabled, max_size }`; `None`: not enabled.
+    /// `publish = { … }`; `None`: not enabled. In session mode it is, unless it was switched off.
     pub publish: Option<Publish>,
+    /// `close_map = { 4401 = 401 }`: close codes of a session's feed that are final, and what a client that comes back is
+    /// told then. 1000 is always there.
+    pub close_map: BTreeMap<u16, Verdict>,
     /// Whether `streamgate.open` is sent; else an id-only block stands in its place. Default true.
     pub open_event: bool,
 }
@@ -68,6 +74,61 @@ pub enum FeedKind {
     WebSocket,
     /// `http://`, `https://`: server-sent events.
     EventSource,
+}
+
+/// `mode`: who shares a connection to the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All clients of a channel.
+    Shared,
+    /// Nobody: each client has its own.
+    Session,
+}
+
+/// What a client is told that comes back to a session that has ended for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// 204: there is nothing more, which an EventSource takes for its end.
+    Done,
+    /// 401
+    Unauthorized,
+    /// 403
+    Forbidden,
+    /// 404
+    NotFound,
+    /// 410
+    Gone,
+}
+
+impl Verdict {
+    /// All there are.
+    pub const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Gone,
+    ];
+
+    /// The status that it stands for (RFC 9110 §15).
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Done => 204,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Gone => 410,
+        }
+    }
+
+    /// The verdict of this status.
+    #[must_use]
+    pub fn of_status(status: u16) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|verdict| verdict.status() == status)
+    }
 }
 
 /// One feed's address, a template over the names of a route's path.
@@ -275,8 +336,21 @@ pub struct BridgeLimits {
 }
 
 /// `publish = { … }`
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
     /// Bytes of one message; 413 beyond. Default 64 KiB.
     pub max_size: usize,
+    /// Messages a second of one session, or of one client's address; 429 beyond. Default none (`"0"`).
+    pub rate: Option<NonZeroU32>,
+    /// How the feed's answer to a message is found. Default none: a message has no answer.
+    pub reply: Option<Reply>,
+}
+
+/// `publish.reply = { match, timeout }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// JSON pointer (RFC 6901): the answer is the feed's next message whose value there equals the sent one's.
+    pub pointer: Arc<str>,
+    /// How long the answer may take; 504 then. Default 5 s.
+    pub timeout: Duration,
 }

@@ -4,6 +4,7 @@ mod choice;
 mod feed;
 mod poll;
 mod publish;
+mod session;
 mod simple_model;
 mod stream;
 mod websocket;
