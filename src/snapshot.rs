@@ -120,10 +120,13 @@ impl Snapshot {
         let upstreams: BTreeMap<_, _> = upstreams.collect();
         let bridges = config.bridges.iter().map(|(name, wanted)| {
             let kept = previous.and_then(|previous| previous.bridges.get(name));
-            let kept = kept.filter(|kept| kept.config() == wanted).cloned();
+            let equal = kept.filter(|kept| kept.config() == wanted).cloned();
+            let followed = || kept.and_then(|kept| kept.followed_by(wanted));
             (
                 name.clone(),
-                kept.unwrap_or_else(|| Bridge::new(wanted.clone())),
+                equal
+                    .or_else(followed)
+                    .unwrap_or_else(|| Bridge::new(wanted.clone())),
             )
         });
         let bridges: BTreeMap<_, _> = bridges.collect();

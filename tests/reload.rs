@@ -225,3 +225,28 @@ async fn a_thousand_sockets_and_a_thousand_subscribers_outlive_twenty_reloads() 
     assert_eq!(feeds.connections(), 1, "the feed was opened again");
     assert_eq!(echo.connections(), CLIENTS);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_only_serves_otherwise_keeps_its_feed_and_its_log() {
+    let mut feeds = Backend::by_hand().await;
+    let gate = Gate::start(&bridge(&feeds, "heartbeat = \"30s\"")).await;
+    let (mut first, mut feed) = crate::bridge::open(&gate, &mut feeds).await;
+    feed.text("one").await;
+    assert_eq!(first.message().await, "one");
+    let cursor = first.cursor.clone();
+    let served = "heartbeat = \"1s\"\nlimits = { subscribers = 7 }\nretry = { base = \"5s\" }\npublish = { enabled = true }\n";
+    gate.reload_well(&bridge(&feeds, served)).await;
+    feed.text("two").await;
+    assert_eq!(first.message().await, "two");
+    // Who comes back finds the same log, over the same connection to the feed, and is served anew.
+    let mut again = Subscriber::open(&gate, "/live/a", Some(&cursor)).await;
+    let (open, gap) = again.opened().await;
+    assert_eq!(
+        (gap, &open.json()["resumed"]),
+        (None, &true.into()),
+        "{open:?}"
+    );
+    assert_eq!(again.message().await, "two");
+    assert!(again.retry.is_some_and(|retry| retry >= 5_000));
+    assert_eq!(feeds.connections(), 1);
+}

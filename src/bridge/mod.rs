@@ -47,6 +47,12 @@ use self::session::{Claim, Happening, Held, Session};
 pub struct Bridge {
     config: Arc<model::Bridge>,
     mapping: Arc<Mapping>,
+    live: Arc<Live>,
+}
+
+/// What lives on when a reload changes only how clients are served.
+#[derive(Debug, Default)]
+struct Live {
     counts: Arc<Counts>,
     /// A lock that several workers may hold, but taken only when a subscription or a publish opens and when a feed
     /// ends, for a look into a map. Nothing on the way of an event takes it.
@@ -83,12 +89,21 @@ impl Bridge {
     pub fn new(config: Arc<model::Bridge>) -> Arc<Self> {
         Arc::new(Self {
             mapping: Arc::new(config.mapping.clone()),
-            counts: Arc::default(),
             config,
-            channels: Mutex::default(),
-            subscribers: AtomicUsize::new(0),
-            paces: Paces::default(),
-            rejected: Rejected::default(),
+            live: Arc::default(),
+        })
+    }
+
+    /// The bridge that follows this one in a reload: with its channels, their logs and their feeds, if `config` changes
+    /// nothing of these; `None` if it does. Who subscribed before is served as before.
+    #[must_use]
+    pub fn followed_by(&self, config: &Arc<model::Bridge>) -> Option<Arc<Self>> {
+        self.config.is_fed_alike(config).then(|| {
+            Arc::new(Self {
+                config: config.clone(),
+                mapping: self.mapping.clone(),
+                live: self.live.clone(),
+            })
         })
     }
 
@@ -101,19 +116,19 @@ impl Bridge {
     /// What was counted since it was made.
     #[must_use]
     pub fn counts(&self) -> &Counts {
-        &self.counts
+        &self.live.counts
     }
 
     /// Live subscribers on all workers.
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        self.subscribers.load(Ordering::Relaxed)
+        self.live.subscribers.load(Ordering::Relaxed)
     }
 
     /// Who was sent away.
     #[must_use]
     pub fn rejected(&self) -> &Rejected {
-        &self.rejected
+        &self.live.rejected
     }
 
     /// Live channels.
@@ -135,7 +150,8 @@ impl Bridge {
     ) -> Result<Subscription, Full> {
         let limit = self.config.limits.subscribers;
         let below = |count: usize| (count < limit).then_some(count + 1);
-        self.subscribers
+        self.live
+            .subscribers
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
             .map_err(|_count| Full::Subscribers(limit))?;
         let counted = Counted(self.clone());
@@ -193,7 +209,7 @@ impl Bridge {
             return Err(Full::Channels(limit));
         }
         let writer = Writer::new(self.config.replay, self.config.snapshot, Budget::process());
-        let (mapping, counts) = (self.mapping.clone(), self.counts.clone());
+        let (mapping, counts) = (self.mapping.clone(), self.live.counts.clone());
         let (channel, publishes) = Channel::new(key.clone(), name, writer.log(), mapping, counts);
         let channel = match session {
             Some(session) => channel.of_session(session),
@@ -247,7 +263,10 @@ impl Bridge {
 
     /// A panic under the lock cannot leave the map half changed, so a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Channel>>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live
+            .channels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,7 +312,7 @@ struct Counted(Arc<Bridge>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.subscribers.fetch_sub(1, Ordering::Relaxed);
+        self.0.live.subscribers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

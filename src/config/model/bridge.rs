@@ -67,6 +67,27 @@ pub struct Bridge {
     pub open_event: bool,
 }
 
+impl Bridge {
+    /// Whether a feed, and the log that it writes, would be the same for `other`: all but how clients are served.
+    #[must_use]
+    pub fn is_fed_alike(&self, other: &Self) -> bool {
+        let served_alike = Self {
+            start: self.start,
+            on_gap: self.on_gap,
+            slow: self.slow,
+            heartbeat: self.heartbeat,
+            heartbeat_event: self.heartbeat_event,
+            retry: self.retry,
+            limits: self.limits,
+            publish: self.publish.clone(),
+            close_map: self.close_map.clone(),
+            open_event: self.open_event,
+            ..other.clone()
+        };
+        *self == served_alike
+    }
+}
+
 /// What a feed speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedKind {

@@ -98,6 +98,7 @@ where
     let sender = target.sender(asked);
     if let Some(rate) = publish.rate {
         bridge
+            .live
             .paces
             .take(sender, messages.len(), rate, Instant::now())
             .map_err(|retry_after| Problem::TooManyRequests { retry_after })?;

@@ -53,7 +53,7 @@ impl Generation {
             "prices".into(),
             writer.log(),
             bridge.mapping.clone(),
-            bridge.counts.clone(),
+            bridge.live.counts.clone(),
         );
         let channel = Arc::new(channel);
         channel.set_upstream(Upstream::Up);
@@ -95,6 +95,15 @@ impl Generation {
             self.truth.push(Truth::Gap);
             self.channel.set_upstream(Upstream::Up);
         }
+    }
+
+    /// A reload that changes only how clients are served.
+    fn serve_otherwise(&mut self, rng: &mut fastrand::Rng) {
+        let mut config = (**self.gate.bridge.config()).clone();
+        config.slow.events = rng.u64(1..40);
+        config.start = [Start::Live, Start::Earliest][rng.usize(..2)];
+        let followed = self.gate.bridge.followed_by(&Arc::new(config));
+        self.gate.bridge = followed.expect("the feed is the same");
     }
 
     /// The number after the last event's.
@@ -239,7 +248,8 @@ async fn run(seed: u64) {
             76..82 => page.body = None,
             82..86 => generation.lose(),
             86..92 => generation.come_back(),
-            92..97 => sleep(Duration::from_millis(rng.u64(1..100_000))).await,
+            92..96 => sleep(Duration::from_millis(rng.u64(1..100_000))).await,
+            96 => generation.serve_otherwise(&mut rng),
             97 => {
                 // Old streams end with their feed; whoever comes back finds another life of the log.
                 generation.channel.set_upstream(Upstream::Gone);
