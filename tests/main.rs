@@ -21,6 +21,7 @@ mod harness;
 mod actions;
 mod admin;
 mod bridge;
+mod bridge_browser;
 mod bridge_client;
 mod bridge_faults;
 mod bridge_publish;
