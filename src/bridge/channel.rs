@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::config::model::Mapping;
+
+use super::counts::Counts;
 use super::cursor::{Epoch, EventId};
 use super::log::Log;
 use super::map::Upstream;
@@ -46,6 +49,8 @@ pub struct Channel {
     name: Arc<str>,
     epoch: Epoch,
     log: Arc<Log>,
+    mapping: Arc<Mapping>,
+    counts: Arc<Counts>,
     upstream: AtomicU8,
     /// Subscribers and publishers that have it open. Raised only under the bridge's lock.
     users: AtomicUsize,
@@ -61,6 +66,8 @@ impl Channel {
         key: String,
         name: Arc<str>,
         log: Arc<Log>,
+        mapping: Arc<Mapping>,
+        counts: Arc<Counts>,
     ) -> (Self, mpsc::Receiver<Publish>) {
         let (publish, publishes) = mpsc::channel(PUBLISHES);
         let channel = Self {
@@ -68,6 +75,8 @@ impl Channel {
             name,
             epoch: Epoch::random(),
             log,
+            mapping,
+            counts,
             upstream: AtomicU8::new(Upstream::Connecting as u8),
             users: AtomicUsize::new(1),
             unused: Notify::new(),
@@ -92,6 +101,18 @@ impl Channel {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// What becomes of its feed's messages.
+    #[must_use]
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Its bridge's counts.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Its log's life.
@@ -196,12 +217,26 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Channel {
+        /// A channel without mapping, for tests.
+        pub(crate) fn of(log: Arc<Log>) -> (Self, mpsc::Receiver<Publish>) {
+            Self::new(
+                String::new(),
+                "prices".into(),
+                log,
+                Arc::default(),
+                Arc::default(),
+            )
+        }
+    }
+
     use crate::bridge::log::tests::writer;
 
     #[tokio::test]
     async fn publishing_waits_for_the_socket_and_never_for_a_feed_that_is_down() {
         let log = writer(1).log();
-        let (channel, mut publishes) = Channel::new(String::new(), "prices".into(), log);
+        let (channel, mut publishes) = Channel::of(log);
         let hello = || vec![Outgoing::Text("hello".into())];
         assert_eq!(channel.publish(hello()).await, Err(Down));
         channel.set_upstream(Upstream::Up);
@@ -218,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn only_enlisted_workers_are_woken() {
         let log = writer(1).log();
-        let (channel, _publishes) = Channel::new(String::new(), "prices".into(), log);
+        let (channel, _publishes) = Channel::of(log);
         let (here, there) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         channel.enlist(&here);
         channel.enlist(&there);

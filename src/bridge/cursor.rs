@@ -117,6 +117,11 @@ pub enum Gap {
     Ahead,
     /// The cursor is not an id.
     BadId,
+    /// The client was too slow.
+    Slow {
+        /// How many events it will not get, if that is known.
+        missed: Option<u64>,
+    },
     /// The feed sent a message over the limit.
     Oversize {
         /// Its size, as far as it was announced.
@@ -148,7 +153,7 @@ pub fn resolve(cursor: Cursor, epoch: Epoch, view: &View, start: Start, on_gap: 
     let (floor, head) = (view.floor(), view.head());
     let after_gap = match on_gap {
         OnGap::Available => floor,
-        OnGap::Live => head,
+        OnGap::Live | OnGap::Snapshot => head,
     };
     let fresh = |next| (next, None, false);
     let broken = |gap| (after_gap, Some(gap), false);

@@ -8,6 +8,7 @@
 //! was found is alive, and one that is removed has nobody.
 
 pub mod channel;
+pub mod counts;
 pub mod cursor;
 pub mod endpoint;
 pub mod log;
@@ -18,17 +19,20 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::model;
+use crate::config::model::{self, Mapping};
 use crate::lifecycle::{drain, tasks};
 use crate::route::{Captures, Escape};
 
 use self::channel::Channel;
+use self::counts::Counts;
 use self::log::{Budget, Writer};
 
 /// One configured bridge and its live channels. Shared by all workers, and kept by a reload that does not change it.
 #[derive(Debug)]
 pub struct Bridge {
     config: Arc<model::Bridge>,
+    mapping: Arc<Mapping>,
+    counts: Arc<Counts>,
     /// A lock that several workers may hold, but taken only when a subscription or a publish opens and when a feed
     /// ends, for a look into a map. Nothing on the way of an event takes it.
     channels: Mutex<HashMap<String, Arc<Channel>>>,
@@ -51,6 +55,8 @@ impl Bridge {
     #[must_use]
     pub fn new(config: Arc<model::Bridge>) -> Arc<Self> {
         Arc::new(Self {
+            mapping: Arc::new(config.mapping.clone()),
+            counts: Arc::default(),
             config,
             channels: Mutex::default(),
             subscribers: AtomicUsize::new(0),
@@ -61,6 +67,12 @@ impl Bridge {
     #[must_use]
     pub fn config(&self) -> &Arc<model::Bridge> {
         &self.config
+    }
+
+    /// What was counted since it was made.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Live subscribers on all workers.
@@ -117,7 +129,8 @@ impl Bridge {
             key => format!("{}/{key}", self.config.name).into(),
         };
         let writer = Writer::new(self.config.replay, Budget::process());
-        let (channel, publishes) = Channel::new(key.clone(), name, writer.log());
+        let (mapping, counts) = (self.mapping.clone(), self.counts.clone());
+        let (channel, publishes) = Channel::new(key.clone(), name, writer.log(), mapping, counts);
         let channel = Arc::new(channel);
         channels.insert(key, channel.clone());
         drop(channels);

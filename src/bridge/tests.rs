@@ -7,8 +7,8 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::config::model::{
-    Backoff, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow, Source,
-    Start,
+    Backoff, BridgeLimits, FeedConnect, FeedIdle, Mapping, OnGap, Publish, Replay, Retry, Slow,
+    SlowPolicy, Source, Start,
 };
 use crate::lifecycle::drain::Trigger;
 use crate::net::Authority;
@@ -44,9 +44,13 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
             bytes: 64 << 20,
             age: seconds(600),
         },
+        mapping: Mapping::default(),
+        snapshot: None,
         start: Start::Live,
         on_gap: OnGap::Available,
         slow: Slow {
+            policy: SlowPolicy::Disconnect,
+            age: None,
             events: 5_000,
             bytes: 4 << 20,
             stall: seconds(30),

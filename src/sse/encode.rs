@@ -10,6 +10,19 @@ pub fn id(value: &[u8], out: &mut Vec<u8>) {
     line(b"id: ", value, out);
 }
 
+/// Names of events end here.
+const LONGEST_NAME: usize = 64;
+
+/// Whether events may have this name: `[A-Za-z0-9_.:-]{1,64}`, and none that a browser or streamgate gives a meaning to.
+#[must_use]
+pub fn is_event_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !["open", "error", "message"].contains(&name)
+        && !name.starts_with("streamgate.")
+}
+
 /// Appends an `event` field. A value ends before its first CR, LF or NUL.
 pub fn event(name: &str, out: &mut Vec<u8>) {
     line(b"event: ", name.as_bytes(), out);

@@ -4,8 +4,12 @@
 //! - [`boundary`]: where frames begin and end
 //! - [`frame`]: the frames that streamgate writes itself
 //! - [`close`]: close codes and what each means here
+//! - [`deflate`]: `permessage-deflate` (RFC 7692), a message at a time
+//! - [`inbound`]: a client's messages out of its frames
 
 pub mod boundary;
 pub mod close;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
+pub mod inbound;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::Instant;
 
+use crate::bridge::log::Form;
 use crate::bridge::map::Upstream;
 use crate::bridge::{Bridge, Subscription};
 use crate::config::model::Slow;
@@ -22,7 +23,6 @@ use crate::observe::access::{End, Kind, StreamRecord};
 
 use super::Plan;
 use super::clock::{Clock, Tick};
-use super::gather::Framing;
 use super::prelude;
 use super::sse::Position;
 use super::sweep::{Member, Seat, Visit};
@@ -68,23 +68,26 @@ impl Reader {
         let position = &mut self.position;
         if position.owes_status(visit.upstream, visit.view) {
             position.told = visit.upstream;
-            return Next::Bytes(prelude::status(visit.upstream, Framing::Plain));
+            return Next::Bytes(prelude::status(visit.upstream, Form::SsePlain));
         }
-        if position.next >= visit.view.head() {
-            position.has_caught_up = true;
-            return match visit.upstream {
-                Upstream::Gone => Next::End(End::BackendFailed),
-                _ => Next::Nothing,
+        while position.next < visit.view.head() {
+            let filter = position.filter.as_ref();
+            let ranges = &mut *visit.ranges;
+            let Some(piece) = ranges.piece(visit.view, position.next, Form::SsePlain, filter)
+            else {
+                return Next::End(End::Slow);
             };
+            position.next = piece.next;
+            position.owes_id = piece.passed_over;
+            if !piece.bytes.is_empty() {
+                return Next::Bytes(piece.rest(0));
+            }
         }
-        let piece = visit
-            .ranges
-            .piece(visit.view, position.next, Framing::Plain);
-        let Some(piece) = piece else {
-            return Next::End(End::Slow);
-        };
-        position.next = piece.next;
-        Next::Bytes(piece.rest(0))
+        position.has_caught_up = true;
+        match visit.upstream {
+            Upstream::Gone => Next::End(End::BackendFailed),
+            _ => Next::Nothing,
+        }
     }
 }
 
@@ -115,6 +118,7 @@ impl EventBody {
             subscription,
             bridge,
             cursor,
+            filter,
             client,
             id,
             route,
@@ -132,18 +136,14 @@ impl EventBody {
         );
         // As in `sse::run`: the seat before the position, and no `.await` between them.
         let shared = Rc::new(RefCell::new(Reader {
-            position: Position {
-                next: 0,
-                told: Upstream::Connecting,
-                has_caught_up: false,
-            },
+            position: Position::unknown(filter),
             since: None,
             waker: None,
             is_slow: false,
             subscription: Some(subscription),
         }));
         let seat = Seat::take(&channel, config.slow, Member::Body(shared.clone()), &guard);
-        let opened = prelude::prelude(&channel, &config, cursor, Framing::Plain);
+        let opened = prelude::prelude(&channel, &config, cursor, Form::SsePlain);
         {
             let mut reader = shared.borrow_mut();
             reader.position.next = opened.next;
@@ -182,7 +182,9 @@ impl EventBody {
                 if let Some(record) = &mut self.record {
                     record.heartbeat();
                 }
-                Poll::Ready(Next::Bytes(prelude::heartbeat(Framing::Plain)))
+                let owed = reader.position.take_owed();
+                let id = owed.map(|seq| self.seat.channel().id(seq));
+                Poll::Ready(Next::Bytes(prelude::heartbeat(Form::SsePlain, id)))
             }
             Poll::Ready(Tick::End(end)) => Poll::Ready(Next::End(end)),
             Poll::Pending => {
@@ -227,7 +229,7 @@ impl http_body::Body for EventBody {
                 Err(TooSlow.into())
             }
             Next::End(end) => {
-                let closing = prelude::closing(&body.bridge, Framing::Plain);
+                let closing = prelude::closing(&body.bridge, Form::SsePlain);
                 let frame = body.give(closing);
                 body.close(end);
                 Ok(frame)

@@ -27,9 +27,8 @@ use crate::route::Captures;
 use crate::stream::{Answer, Downstream, HandOver};
 
 use super::cursor::Cursor;
+use super::log::{Filter, Form};
 use super::{Bridge, Subscription};
-
-use self::gather::Framing;
 
 /// What is known of a request besides itself.
 #[derive(Clone)]
@@ -51,7 +50,8 @@ struct Plan {
     bridge: Arc<Bridge>,
     subscription: Subscription,
     cursor: Cursor,
-    framing: Framing,
+    form: Form,
+    filter: Option<Arc<Filter>>,
     client: ClientAddr,
     id: RequestId,
     route: Arc<str>,
@@ -116,7 +116,8 @@ fn subscribe<B>(
         bridge: bridge.clone(),
         subscription,
         cursor: cursor(headers, request.uri().query()),
-        framing: Framing::for_client(request.version()),
+        form: Form::for_version(request.version()),
+        filter: None,
         client: downstream.client,
         id: asked.id.clone(),
         route: asked.route.clone(),

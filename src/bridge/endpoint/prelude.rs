@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::bridge::Bridge;
 use crate::bridge::channel::Channel;
-use crate::bridge::cursor::{Cursor, Opening, resolve};
+use crate::bridge::cursor::{Cursor, EventId, Opening, resolve};
+use crate::bridge::log::Form;
 use crate::bridge::map::{self, Upstream};
 use crate::config::model;
 use crate::http::chunked;
@@ -16,8 +17,6 @@ use crate::observe::access::RequestId;
 use crate::respond::fields::Rendered;
 use crate::sse::encode;
 use crate::upstream::http1::write_response_head;
-
-use super::gather::Framing;
 
 /// After an end of ours, at most this many clients return in a second.
 const RETURNS_PER_SECOND: f64 = 1_000.0;
@@ -33,21 +32,28 @@ pub(super) const FIELDS: [(&str, &str); 3] = [
     ("x-accel-buffering", "no"),
 ];
 
-/// A heartbeat: a comment, which clients skip.
-pub(super) fn heartbeat(framing: Framing) -> Bytes {
-    Bytes::from_static(match framing {
-        Framing::Chunked => b"3\r\n:\n\n\r\n",
-        Framing::Plain => b":\n\n",
-    })
+/// A heartbeat: a comment, which clients skip; or `id` alone, which moves a client's cursor past events that it was not
+/// given.
+pub(super) fn heartbeat(form: Form, id: Option<EventId>) -> Bytes {
+    let Some(id) = id else {
+        return Bytes::from_static(match form {
+            Form::SseChunked => b"3\r\n:\n\n\r\n",
+            _ => b":\n\n",
+        });
+    };
+    let mut out = Vec::new();
+    id.write(&mut out);
+    encode::end(&mut out);
+    frame(form, out)
 }
 
 /// The head of an HTTP/1.1 response that ends with its connection (RFC 9112 §6.3, §9.6), changed as `rules` say.
-pub(super) fn head(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut Vec<u8>) {
+pub(super) fn head(id: &RequestId, form: Form, rules: &Rendered, out: &mut Vec<u8>) {
     if !rules.is_empty() {
-        return head_by_rules(id, framing, rules, out);
+        return head_by_rules(id, form, rules, out);
     }
     out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    each_field(id, framing, |name, value| {
+    each_field(id, form, |name, value| {
         for part in [name, ": ", value, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -55,9 +61,9 @@ pub(super) fn head(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut
     out.extend_from_slice(b"\r\n");
 }
 
-fn head_by_rules(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut Vec<u8>) {
+fn head_by_rules(id: &RequestId, form: Form, rules: &Rendered, out: &mut Vec<u8>) {
     let mut headers = HeaderMap::new();
-    each_field(id, framing, |name, value| {
+    each_field(id, form, |name, value| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.append(name, value);
         }
@@ -66,12 +72,12 @@ fn head_by_rules(id: &RequestId, framing: Framing, rules: &Rendered, out: &mut V
     write_response_head(out, StatusCode::OK, &headers);
 }
 
-fn each_field(id: &RequestId, framing: Framing, mut field: impl FnMut(&'static str, &str)) {
+fn each_field(id: &RequestId, form: Form, mut field: impl FnMut(&'static str, &str)) {
     field("date", &httpdate::fmt_http_date(SystemTime::now()));
     FIELDS.iter().for_each(|(name, value)| field(name, value));
     field("connection", "close");
     field("x-request-id", id.as_str());
-    if framing == Framing::Chunked {
+    if form == Form::SseChunked {
         field("transfer-encoding", "chunked");
     }
 }
@@ -95,7 +101,7 @@ pub(super) fn prelude(
     channel: &Arc<Channel>,
     config: &model::Bridge,
     cursor: Cursor,
-    framing: Framing,
+    form: Form,
 ) -> Prelude {
     let told = channel.upstream();
     let view = channel.log().view();
@@ -109,8 +115,8 @@ pub(super) fn prelude(
         map::status(told, &mut second);
     }
     Prelude {
-        first: frame(framing, first),
-        second: frame(framing, second),
+        first: frame(form, first),
+        second: frame(form, second),
         next: opening.next,
         told,
     }
@@ -132,19 +138,19 @@ fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, ou
 }
 
 /// `streamgate.status` about the feed.
-pub(super) fn status(upstream: Upstream, framing: Framing) -> Bytes {
+pub(super) fn status(upstream: Upstream, form: Form) -> Bytes {
     let mut out = Vec::new();
     map::status(upstream, &mut out);
-    frame(framing, out)
+    frame(form, out)
 }
 
 /// The last words before an end of ours: when to return, spread so that the clients do not return all at once.
-pub(super) fn closing(bridge: &Bridge, framing: Framing) -> Bytes {
+pub(super) fn closing(bridge: &Bridge, form: Form) -> Bytes {
     let mut out = Vec::new();
     encode::retry(random(RETURN, return_window(bridge)), &mut out);
     encode::end(&mut out);
-    let mut out = Vec::from(frame(framing, out));
-    if framing == Framing::Chunked {
+    let mut out = Vec::from(frame(form, out));
+    if form == Form::SseChunked {
         out.extend_from_slice(chunked::LAST);
     }
     out.into()
@@ -168,8 +174,8 @@ fn random(base: Duration, spread: Duration) -> u64 {
     (base + spread.mul_f64(fastrand::f64())).as_millis() as u64
 }
 
-fn frame(framing: Framing, plain: Vec<u8>) -> Bytes {
-    if framing == Framing::Plain {
+fn frame(form: Form, plain: Vec<u8>) -> Bytes {
+    if form != Form::SseChunked {
         return plain.into();
     }
     let mut framed = Vec::with_capacity(plain.len() + 12);
@@ -189,7 +195,7 @@ mod tests {
     fn channel(events: usize) -> Arc<Channel> {
         let mut writer = writer(10);
         fill(&mut writer, events);
-        let (channel, _publishes) = Channel::new(String::new(), "prices".into(), writer.log());
+        let (channel, _publishes) = Channel::of(writer.log());
         Arc::new(channel)
     }
 
@@ -200,7 +206,7 @@ mod tests {
     #[test]
     fn a_new_client_is_told_when_to_return_where_it_stands_and_how_the_feed_is() {
         let channel = channel(20);
-        let prelude = prelude(&channel, &config(&[]), Cursor::Absent, Framing::Plain);
+        let prelude = prelude(&channel, &config(&[]), Cursor::Absent, Form::SsePlain);
         let mut decoder = Decoder::default();
         assert!(decoder.decode(text(&prelude.first)).is_empty());
         assert!((2_000..=5_000).contains(&decoder.retry.unwrap()));
@@ -220,7 +226,7 @@ mod tests {
         channel.set_upstream(Upstream::Up);
         let cursor = Cursor::Behind(channel.id(3));
         let mut config = config(&[]);
-        let opened = prelude(&channel, &config, cursor, Framing::Plain);
+        let opened = prelude(&channel, &config, cursor, Form::SsePlain);
         let told = decode(&opened.second);
         assert_eq!(told[0].event, "streamgate.gap");
         assert_eq!(told[0].data, r#"{"reason":"evicted","missed":7}"#);
@@ -230,14 +236,14 @@ mod tests {
             ("streamgate.open", 11)
         );
         config.open_event = false;
-        let opened = prelude(&channel, &config, Cursor::Latest, Framing::Plain);
+        let opened = prelude(&channel, &config, Cursor::Latest, Form::SsePlain);
         assert_eq!(text(&opened.second), format!("id: {}\n\n", channel.id(20)));
     }
 
     #[test]
     fn an_end_of_ours_is_a_block_and_the_last_chunk() {
         let bridge = Bridge::new(Arc::new(config(&[])));
-        let closing = closing(&bridge, Framing::Chunked);
+        let closing = closing(&bridge, Form::SseChunked);
         assert!(text(&closing).ends_with("\n\n\r\n0\r\n\r\n"), "{closing:?}");
         assert!(text(&busy(&bridge)).contains(r#"data: {"state":"busy"}"#));
     }
@@ -246,8 +252,8 @@ mod tests {
     fn a_head_names_its_framing() {
         let (mut chunked, mut plain) = (Vec::new(), Vec::new());
         let id = RequestId::random();
-        head(&id, Framing::Chunked, &Rendered::default(), &mut chunked);
-        head(&id, Framing::Plain, &Rendered::default(), &mut plain);
+        head(&id, Form::SseChunked, &Rendered::default(), &mut chunked);
+        head(&id, Form::SsePlain, &Rendered::default(), &mut plain);
         let chunked = String::from_utf8(chunked).unwrap();
         assert!(chunked.starts_with("HTTP/1.1 200 OK\r\ndate: "));
         assert!(chunked.ends_with("\r\ntransfer-encoding: chunked\r\n\r\n"));

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use crate::bridge::Bridge;
-use crate::bridge::log::View;
+use crate::bridge::log::{Filter, Form, View};
 use crate::bridge::map::Upstream;
 use crate::config::model::Slow;
 use crate::observe::access::{End, Kind, StreamRecord};
@@ -30,7 +30,6 @@ use crate::tls::ClientStream;
 
 use super::Plan;
 use super::clock::{Clock, Tick};
-use super::gather::Framing;
 use super::prelude;
 use super::sweep::{Member, Seat, Visit};
 
@@ -54,9 +53,29 @@ pub(super) struct Position {
     pub(super) told: Upstream,
     /// Whether it was ever at the head: until then it replays, and being behind is not being slow.
     pub(super) has_caught_up: bool,
+    /// Which events it gets. Default: all.
+    pub(super) filter: Option<Arc<Filter>>,
+    /// Whether it has passed over events that the client was not given, so that the client's cursor is behind.
+    pub(super) owes_id: bool,
 }
 
 impl Position {
+    /// One that is not known yet.
+    pub(super) fn unknown(filter: Option<Arc<Filter>>) -> Self {
+        Self {
+            next: 0,
+            told: Upstream::Connecting,
+            has_caught_up: false,
+            filter,
+            owes_id: false,
+        }
+    }
+
+    /// The place right behind the last event, if the client's cursor is to be moved there by a heartbeat.
+    pub(super) fn take_owed(&mut self) -> Option<u64> {
+        std::mem::take(&mut self.owes_id).then(|| self.next - 1)
+    }
+
     /// Whether a status is to be told now. That the feed is up comes before its new events, that it is lost after the
     /// last ones.
     pub(super) fn owes_status(&self, upstream: Upstream, view: &View) -> bool {
@@ -75,7 +94,7 @@ impl Position {
 /// The part of a subscriber that the sweep shares with its task.
 pub(super) struct Subscriber {
     stream: ClientStream,
-    framing: Framing,
+    form: Form,
     position: Position,
     /// The rest of what was begun to be written.
     rest: Bytes,
@@ -94,16 +113,17 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     /// A subscriber whose position is not known yet, left alone by the sweep.
-    fn new(stream: ClientStream, framing: Framing, record: StreamRecord) -> Self {
+    fn new(
+        stream: ClientStream,
+        form: Form,
+        filter: Option<Arc<Filter>>,
+        record: StreamRecord,
+    ) -> Self {
         let now = Instant::now();
         Self {
             stream,
-            framing,
-            position: Position {
-                next: 0,
-                told: Upstream::Connecting,
-                has_caught_up: false,
-            },
+            form,
+            position: Position::unknown(filter),
             rest: Bytes::new(),
             is_unflushed: false,
             on_its_way: None,
@@ -171,7 +191,7 @@ impl Subscriber {
                 self.record.delayed(came.elapsed());
             }
             if self.position.owes_status(visit.upstream, visit.view) {
-                self.rest = prelude::status(visit.upstream, self.framing);
+                self.rest = prelude::status(visit.upstream, self.form);
                 self.position.told = visit.upstream;
                 continue;
             }
@@ -183,9 +203,15 @@ impl Subscriber {
                     _ => Ok(()),
                 });
             }
-            let Some(piece) = visit.ranges.piece(visit.view, next, self.framing) else {
+            let filter = self.position.filter.as_ref();
+            let Some(piece) = visit.ranges.piece(visit.view, next, self.form, filter) else {
                 return Poll::Ready(Err(End::Slow));
             };
+            self.position.owes_id = piece.passed_over;
+            if piece.bytes.is_empty() {
+                self.position.next = piece.next;
+                continue;
+            }
             let stream = Pin::new(&mut self.stream);
             let count =
                 ready!(stream.poll_write(cx, piece.bytes)).map_err(|_broken| End::Client)?;
@@ -262,7 +288,8 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         subscription,
         bridge,
         cursor,
-        framing,
+        form,
+        filter,
         client,
         id,
         route,
@@ -273,7 +300,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
     let channel = subscription.channel();
     tune(&taken.stream);
     let mut head = Vec::with_capacity(512);
-    prelude::head(&id, framing, &fields, &mut head);
+    prelude::head(&id, form, &fields, &mut head);
     let record = StreamRecord::open(
         id,
         Kind::Subscription,
@@ -282,13 +309,13 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         channel.name(),
         version,
     );
-    let subscriber = Subscriber::new(taken.stream, framing, record);
+    let subscriber = Subscriber::new(taken.stream, form, filter, record);
     let shared = Rc::new(RefCell::new(subscriber));
     // First the seat, then the position: what is appended in between is seen by the one or the other. No sweep runs
     // before this task is left, so none sees the position that is not there yet.
     let member = Member::Socket(shared.clone());
     let seat = Seat::take(channel, config.slow, member, &taken.guard);
-    let opened = prelude::prelude(channel, config, cursor, framing);
+    let opened = prelude::prelude(channel, config, cursor, form);
     {
         let mut subscriber = shared.borrow_mut();
         subscriber.position.next = opened.next;
@@ -360,7 +387,9 @@ impl Task {
             match due {
                 Poll::Ready(Tick::End(end)) => return Poll::Ready(end),
                 Poll::Ready(Tick::Heartbeat) => {
-                    subscriber.rest = prelude::heartbeat(subscriber.framing);
+                    let owed = subscriber.position.take_owed();
+                    let id = owed.map(|seq| self.seat.channel().id(seq));
+                    subscriber.rest = prelude::heartbeat(subscriber.form, id);
                     subscriber.record.heartbeat();
                 }
                 Poll::Pending => break,
@@ -392,8 +421,8 @@ impl Task {
 
 async fn farewell(shared: &RefCell<Subscriber>, bridge: &Arc<Bridge>) -> io::Result<()> {
     poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
-    let framing = shared.borrow().framing;
-    shared.borrow_mut().rest = prelude::closing(bridge, framing);
+    let form = shared.borrow().form;
+    shared.borrow_mut().rest = prelude::closing(bridge, form);
     poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
     poll_fn(|cx| Pin::new(&mut shared.borrow_mut().stream).poll_shutdown(cx)).await
 }

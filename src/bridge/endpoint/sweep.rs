@@ -93,6 +93,11 @@ impl Seat {
         Self { roster, place }
     }
 
+    /// The channel whose events it gets.
+    pub(super) fn channel(&self) -> &Arc<Channel> {
+        &self.roster.channel
+    }
+
     /// Runs `act` with what a visit needs, as it is now.
     pub(super) fn visit<T>(&self, act: impl FnOnce(&mut Visit<'_>) -> T) -> T {
         let channel = &self.roster.channel;

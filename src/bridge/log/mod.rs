@@ -7,50 +7,21 @@
 //! keep the last one, the writer publishes in the order list, slot, head when it appends, and floor, list when it
 //! evicts; a reader loads head, list, floor.
 
+mod event;
+pub mod form;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use tokio::time::Instant;
 
+pub use self::event::{Event, Filter, Kind, Note};
+pub use self::form::Form;
 pub use self::writer::{Budget, Writer};
 
 /// Events of one segment at most.
 const SLOTS: usize = 64;
-
-/// An event, encoded.
-#[derive(Debug)]
-pub struct Event {
-    framed: Bytes,
-    /// Length of the chunk's head within `framed`.
-    head: usize,
-    /// Bytes of the log up to and with this event, since it began.
-    end: u64,
-    at: Instant,
-}
-
-impl Event {
-    /// The event as one HTTP chunk (RFC 9112 §7.1).
-    #[must_use]
-    pub fn framed(&self) -> &Bytes {
-        &self.framed
-    }
-
-    /// When it was appended.
-    #[must_use]
-    pub fn at(&self) -> Instant {
-        self.at
-    }
-
-    /// The event without the chunk's framing, for HTTP/2 and HTTP/1.0: a part of [`Event::framed`].
-    #[must_use]
-    pub fn plain(&self) -> &[u8] {
-        &self.framed[self.head..self.framed.len() - 2]
-    }
-}
 
 #[derive(Debug)]
 struct Segment {
@@ -119,7 +90,7 @@ impl View {
         let first = self.event(seq.max(self.floor));
         let last = self.head.checked_sub(1).and_then(|seq| self.event(seq));
         match (first, last) {
-            (Some(first), Some(last)) => last.end - (first.end - first.framed.len() as u64),
+            (Some(first), Some(last)) => last.end - (first.end - first.framed().len() as u64),
             _ => 0,
         }
     }

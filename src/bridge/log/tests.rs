@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::writer::SEGMENT_BYTES;
 use super::*;
 use crate::config::model::Replay;
@@ -25,21 +27,23 @@ pub(crate) fn writer(events: usize) -> Writer {
 
 pub(crate) fn fill(writer: &mut Writer, count: usize) {
     for _ in 0..count {
-        writer.append(Instant::now(), |seq, out| {
+        writer.append(Instant::now(), Note::default(), |seq, out| {
             out.extend_from_slice(format!("data: {seq}\n\n").as_bytes());
         });
     }
 }
 
 fn large(writer: &mut Writer, now: Instant, len: usize) {
-    writer.append(now, |_seq, out| out.resize(out.len() + len, b'x'));
+    writer.append(now, Note::default(), |_seq, out| {
+        out.resize(out.len() + len, b'x')
+    });
 }
 
 #[test]
 fn an_event_is_one_chunk() {
     let mut writer = writer(10);
     for len in [1, 15, 16, 255, 256, 70_000] {
-        let seq = writer.append(Instant::now(), |_seq, out| {
+        let seq = writer.append(Instant::now(), Note::default(), |_seq, out| {
             out.resize(out.len() + len, b'x')
         });
         let view = writer.log().view();

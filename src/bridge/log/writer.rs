@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::config::model::Replay;
 
-use super::{Chain, Event, Log, SLOTS, Segment};
+use super::{Chain, Event, Log, Note, SLOTS, Segment};
 
 /// A segment takes no more events beyond this many bytes: memory is freed by whole segments, so that this is how far
 /// it can exceed the caps.
@@ -97,9 +97,14 @@ impl Writer {
         self.log.clone()
     }
 
-    /// Appends what `encode` writes for the sequence number it is given, evicts what is then beyond a cap, and returns
+    /// Appends what `encode` writes (one SSE block) for the sequence number it is given, with what `note` says of it, evicts what is then beyond a cap, and returns
     /// the number.
-    pub fn append(&mut self, now: Instant, encode: impl FnOnce(u64, &mut Vec<u8>)) -> u64 {
+    pub fn append(
+        &mut self,
+        now: Instant,
+        note: Note,
+        encode: impl FnOnce(u64, &mut Vec<u8>),
+    ) -> u64 {
         let seq = self.next;
         let (framed, head) = self.frame(seq, encode);
         let len = framed.len() as u64;
@@ -108,12 +113,7 @@ impl Writer {
         }
         self.appended += len;
         self.budget.used.fetch_add(len, Ordering::Relaxed);
-        let event = Event {
-            framed,
-            head,
-            end: self.appended,
-            at: now,
-        };
+        let event = Event::new(framed, head, self.appended, now, note);
         if let Some(segment) = self.segments.back() {
             segment.slots[self.slots].get_or_init(|| event);
         }
@@ -131,7 +131,7 @@ impl Writer {
         while let Some(oldest) = self.oldest()
             && self.is_beyond(oldest, now)
         {
-            let (end, len) = (oldest.end, oldest.framed.len() as u64);
+            let (end, len) = (oldest.end, oldest.framed().len() as u64);
             self.floor += 1;
             self.evicted = end;
             self.budget.used.fetch_sub(len, Ordering::Relaxed);

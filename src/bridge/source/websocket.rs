@@ -171,7 +171,7 @@ impl Feed {
                 .map_or(due, |own| own.min(due));
             let (writer, now) = (&mut self.writer, Instant::now());
             let mut deliver = |message: map::Message<'_>| {
-                writer.append(now, |seq, out| map::message(message, channel.id(seq), out));
+                map::append(writer, now, &channel, message);
             };
             let happened = tokio::select! {
                 note = note(&channel, guard, self.linger.is_draining, Some(due)) => Happened::Noted(note),
@@ -211,7 +211,7 @@ impl Feed {
         tracing::info!(channel = %channel.name(), %source, "feed open");
         if let Some(down) = self.down.take() {
             let down_ms = down.elapsed().as_millis() as u64;
-            append_gap(
+            map::append_gap(
                 &mut self.writer,
                 channel,
                 Gap::UpstreamReconnect { down_ms },
@@ -225,19 +225,13 @@ impl Feed {
         let channel = self.seat.channel();
         self.down = Some(Instant::now());
         if let Fault::Oversize(bytes) = *fault {
-            append_gap(&mut self.writer, channel, Gap::Oversize { bytes });
+            map::append_gap(&mut self.writer, channel, Gap::Oversize { bytes });
         }
         channel.set_upstream(Upstream::Reconnecting);
         if let Some(code) = fault.close_code() {
             link.close(code).await;
         }
     }
-}
-
-fn append_gap(writer: &mut Writer, channel: &Channel, gap: Gap) {
-    writer.append(Instant::now(), |seq, out| {
-        map::gap(gap, channel.id(seq), out)
-    });
 }
 
 /// The feed's task while there is no connection.

@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::check::mapping;
 use crate::config::check::{Context, seconds, secret, to_usize};
 use crate::config::model::{
     Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
-    Source, Start,
+    SlowPolicy, Source, Start,
 };
 use crate::config::schema::bridge;
 use crate::config::schema::decode::Field;
@@ -19,7 +20,7 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
     let source = sources(&name, table, context);
     let connect = connect(&table.connect, context);
     let share_key = share_key(table, &source, &connect, context);
-    let bridge = Bridge {
+    let mut bridge = Bridge {
         source,
         share_key,
         connect,
@@ -29,6 +30,8 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
             .max_message
             .map_or(1024 * 1024, |size| to_usize(size.0)),
         replay: replay(&table.replay),
+        mapping: mapping::check(table, context),
+        snapshot: None,
         start: table.start.map_or(Start::Live, |start| start.0),
         on_gap: table.on_gap.map_or(OnGap::Available, |on_gap| on_gap.0),
         slow: slow(&table.slow),
@@ -48,6 +51,7 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
         open_event: table.open_event.value().copied().unwrap_or(true),
         name,
     };
+    bridge.snapshot = mapping::snapshot(table, &bridge, context);
     warn_of_short_replay(table, &bridge, context);
     bridge
 }
@@ -187,6 +191,10 @@ fn replay(table: &Field<bridge::Replay>) -> Replay {
 
 fn slow(table: &Field<bridge::Slow>) -> Slow {
     Slow {
+        policy: table
+            .get(|slow| &slow.policy)
+            .map_or(SlowPolicy::Disconnect, |policy| policy.0),
+        age: table.get(|slow| &slow.age).and_then(|time| time.0),
         events: table
             .get(|slow| &slow.events)
             .map_or(5_000, |count| count.0),

@@ -11,6 +11,7 @@ mod errors;
 mod fields;
 mod file;
 mod listen;
+mod mapping;
 mod names;
 mod route;
 mod secret;

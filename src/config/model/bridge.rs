@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::config::model::Mapping;
 use crate::net::Authority;
 use crate::route::Template;
 
@@ -28,11 +29,15 @@ pub struct Bridge {
     pub max_message: usize,
     /// `replay = { events, bytes, age }`: the caps of the log.
     pub replay: Replay,
+    /// What becomes of a message.
+    pub mapping: Mapping,
+    /// What is kept of the newest event for each key; `None`: nothing, for nobody asks for it.
+    pub snapshot: Option<SnapshotCaps>,
     /// Where a client without a cursor starts. Default live.
     pub start: Start,
     /// Where a client goes on whose cursor is gone. Default available.
     pub on_gap: OnGap,
-    /// `slow = { policy = "disconnect", events, bytes, stall }`
+    /// `slow = { policy, events, bytes, age, stall }`
     pub slow: Slow,
     /// A comment after this much silence, ±10 % for each client. Default 15 s; `None` (`"0"`): off.
     pub heartbeat: Option<Duration>,
@@ -102,8 +107,14 @@ pub struct Replay {
 pub enum Start {
     /// The next event.
     Live,
-    /// All that the log holds; the same as `earliest` while no count is given.
+    /// The newest event for each key, then the next event.
+    Snapshot,
+    /// All that the log holds, as `earliest`.
     Replay,
+    /// `{ replay = N }`: so many events.
+    Newest(u64),
+    /// `{ replay = "5m" }`: events that are not older.
+    Recent(Duration),
     /// The oldest event in the log.
     Earliest,
 }
@@ -113,17 +124,44 @@ pub enum Start {
 pub enum OnGap {
     /// What the log still has.
     Available,
+    /// The newest event for each key, then the next event.
+    Snapshot,
     /// The next event.
     Live,
 }
 
-/// `slow = { policy = "disconnect", … }`: what makes a subscriber too slow.
+/// `snapshot = { keys, bytes }`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SnapshotCaps {
+    /// Keys. Default 10 000.
+    pub keys: NonZeroUsize,
+    /// Bytes of their events. Default 16 MiB.
+    pub bytes: u64,
+}
+
+/// `slow.policy`: what happens to a subscriber that is too slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowPolicy {
+    /// It is cut off, and comes back.
+    #[default]
+    Disconnect,
+    /// It goes on at the newest event, and is told what it missed.
+    Skip,
+    /// It gets the newest event for each key until it has caught up.
+    Conflate,
+}
+
+/// `slow = { policy, … }`: what makes a subscriber too slow, and what happens then.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slow {
+    /// What happens then. Default disconnect.
+    pub policy: SlowPolicy,
     /// More events behind than this. Default 5 000.
     pub events: u64,
     /// More bytes behind than this. Default 4 MiB.
     pub bytes: u64,
+    /// Behind an event that is older than this. Default `None` (`"0"`): any age.
+    pub age: Option<Duration>,
     /// A write that made no progress for this long. Default 30 s.
     pub stall: Duration,
 }

@@ -7,6 +7,7 @@
 mod action;
 mod balance;
 mod bridge;
+mod mapping;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,9 @@ pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, RE
 pub use balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 pub use bridge::{
     Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
-    Source, Start,
+    SlowPolicy, SnapshotCaps, Source, Start,
 };
+pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
 
 pub use crate::http::error_page::ErrorPages;

@@ -1,8 +1,9 @@
 //! `[bridge.NAME]`: a feed that is fanned out to browsers.
 
-use crate::config::model::{OnGap, Start};
+use crate::config::model::{Binary, Newline, OnGap, SlowPolicy};
 use crate::config::schema::collection::OneOrMany;
 use crate::config::schema::feed::{Connect, FeedUrl};
+use crate::config::schema::mapping;
 use crate::config::schema::scalar::{Integer, OneOf, Word};
 use crate::config::schema::table::table;
 use crate::config::units::{DAY, GIB, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size, TimeLimit};
@@ -28,9 +29,25 @@ table! {
         max_message: Size<1, { 256 * MIB }>,
         /// How much of the past is kept for clients that come back.
         replay: Replay,
-        /// Where a new client starts: `"live"` (the default), `"replay"` or `"earliest"`: all that is kept.
-        start: OneOf<Start>,
-        /// Where a client goes on whose place is no longer kept: `"available"` (the default) or `"live"`.
+        /// What of a message becomes the event.
+        event: mapping::Event,
+        /// Whether each message is sent as `{"type":"text","data":…,"time":…}`, with `"binary"` and base64 for a binary one; the time
+        /// in milliseconds since 1970. Default `false`.
+        envelope: bool,
+        /// What becomes of the line ends of a text: `"split"` (the default), which makes LF of each, or `"json"`: the text is sent as
+        /// a JSON string, in which they stay what they are.
+        newline: OneOf<Newline>,
+        /// Which messages a client gets, by its query.
+        filter: mapping::Filter,
+        /// Where in a JSON message it says what it is about, `"/symbol"`. A newer message about the same takes its place in a snapshot
+        /// and where messages are conflated; all messages without a key count as one. Default: none.
+        key: mapping::Pointer,
+        /// How much is kept of what is newest for each key.
+        snapshot: mapping::Snapshot,
+        /// Where a new client starts: `"live"` (the default), `"snapshot"`: the newest message for each key, `"replay"` or `"earliest"`:
+        /// all that is kept. `{ replay = 100 }` and `{ replay = "5m" }`: a part of it.
+        start: mapping::StartAt,
+        /// Where a client goes on whose place is no longer kept: `"available"` (the default), `"snapshot"` or `"live"`.
         on_gap: OneOf<OnGap>,
         /// When a client is too slow.
         slow: Slow,
@@ -46,7 +63,8 @@ table! {
         open_event: bool,
         /// Where the past is kept: `"memory"` (the default).
         store: OneOf<Store>,
-        /// What a binary message becomes: `"base64"` (the default), as an event `binary`.
+        /// What a binary message becomes: `"base64"` (the default) or `"envelope"`, as an event `binary`; `"utf8"`: a text where it is
+        /// UTF-8, else base64; `"reject"`: nothing.
         binary: OneOf<Binary>,
     }
 }
@@ -86,14 +104,17 @@ table! {
 }
 
 table! {
-    /// `slow = { … }`: a client that is further behind is cut off; it comes back and goes on where it was.
+    /// `slow = { … }`: what happens to a client that is further behind.
     Slow, "`slow` of a `[bridge.NAME]`", "a table, `slow = { … }`" {
-        /// `"disconnect"` (the default).
+        /// `"disconnect"` (the default): it is cut off, comes back and goes on where it was. `"skip"`: it goes on at the newest
+        /// message, and is told how many it missed. `"conflate"`: it gets only the newest message for each key until it has caught up.
         policy: OneOf<SlowPolicy>,
         /// Events behind. Default `5000`.
         events: Integer<1, 10_000_000>,
         /// Bytes behind. Default `"4MiB"`.
         bytes: Size<1, { 64 * GIB }>,
+        /// Age of the oldest message that it has not got. Default `"0"`: any.
+        age: TimeLimit<100, DAY>,
         /// How long a write may make no progress. Default `"30s"`.
         stall: Period<100, HOUR>,
     }
@@ -155,41 +176,20 @@ impl Word for Store {
     const WORDS: &'static [(&'static str, Self)] = &[("memory", Store::Memory)];
 }
 
-/// `binary`: what a binary message becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Binary {
-    /// Base64 on one line (RFC 4648 §4).
-    Base64,
-}
-
-impl Word for Binary {
-    const EXPECTED: &'static str = "a form for binary messages";
-    const WORDS: &'static [(&'static str, Self)] = &[("base64", Binary::Base64)];
-}
-
-/// `slow.policy`: what happens to a slow client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SlowPolicy {
-    /// Its stream ends.
-    Disconnect,
-}
-
 impl Word for SlowPolicy {
     const EXPECTED: &'static str = "a policy for slow clients";
-    const WORDS: &'static [(&'static str, Self)] = &[("disconnect", SlowPolicy::Disconnect)];
-}
-
-impl Word for Start {
-    const EXPECTED: &'static str = "a place to start";
     const WORDS: &'static [(&'static str, Self)] = &[
-        ("live", Start::Live),
-        ("replay", Start::Replay),
-        ("earliest", Start::Earliest),
+        ("disconnect", SlowPolicy::Disconnect),
+        ("skip", SlowPolicy::Skip),
+        ("conflate", SlowPolicy::Conflate),
     ];
 }
 
 impl Word for OnGap {
     const EXPECTED: &'static str = "a place to go on";
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("available", OnGap::Available), ("live", OnGap::Live)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("available", OnGap::Available),
+        ("snapshot", OnGap::Snapshot),
+        ("live", OnGap::Live),
+    ];
 }

@@ -15,6 +15,7 @@ pub(crate) mod feed;
 pub(crate) mod fields;
 pub(crate) mod limits;
 pub(crate) mod listen;
+pub(crate) mod mapping;
 pub(crate) mod route;
 pub(crate) mod scalar;
 pub(crate) mod server;

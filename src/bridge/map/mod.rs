@@ -1,23 +1,20 @@
-//! From a feed's message to an event, and what streamgate itself tells a subscriber.
+//! From a feed's message to an event ([`append`]), and what streamgate itself tells a subscriber.
 //!
 //! All of it goes through [`crate::sse::encode`]. Nothing here knows who reads it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+mod message;
+
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::sse::encode;
+pub use crate::sse::encode::is_event_name;
 
+use super::channel::Channel;
 use super::cursor::{EventId, Gap, Opening};
+use super::log::{Note, Writer};
 
-/// What a feed sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Message<'a> {
-    /// A text message.
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
-}
+pub use self::message::{Mapped, Message, append};
 
 /// Where a channel's feed stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +30,11 @@ pub enum Upstream {
     Gone,
 }
 
-/// Encodes a feed's message: text as it is, binary as `event: binary` in base64 on one line.
-pub fn message(message: Message<'_>, id: EventId, out: &mut Vec<u8>) {
-    id.write(out);
-    match message {
-        Message::Text(text) => encode::data(text.as_bytes(), out),
-        Message::Binary(bytes) => {
-            encode::event("binary", out);
-            base64_data(bytes, out);
-        }
-    }
-    encode::end(out);
+/// Appends a gap to a channel's log.
+pub fn append_gap(writer: &mut Writer, channel: &Channel, told: Gap) -> u64 {
+    writer.append(Instant::now(), Note::gap(), |seq, out| {
+        gap(told, channel.id(seq), out);
+    })
 }
 
 /// Encodes a gap. `id` is the place just before the next event, so that the gap is told once.
@@ -53,6 +44,10 @@ pub fn gap(gap: Gap, id: EventId, out: &mut Vec<u8>) {
         Gap::Epoch => r#"{"reason":"epoch","missed":null}"#.to_owned(),
         Gap::Ahead => r#"{"reason":"ahead"}"#.to_owned(),
         Gap::BadId => r#"{"reason":"bad_id"}"#.to_owned(),
+        Gap::Slow { missed } => match missed {
+            Some(missed) => format!(r#"{{"reason":"slow","missed":{missed}}}"#),
+            None => r#"{"reason":"slow","missed":null}"#.to_owned(),
+        },
         Gap::Oversize { bytes } => format!(r#"{{"reason":"oversize","bytes":{bytes}}}"#),
         Gap::UpstreamReconnect { down_ms } => {
             format!(r#"{{"reason":"upstream_reconnect","down_ms":{down_ms}}}"#)
@@ -105,18 +100,6 @@ fn own(name: &str, payload: &str, out: &mut Vec<u8>) {
     encode::end(out);
 }
 
-/// A `data` field with `bytes` in base64, written in place.
-fn base64_data(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"data: ");
-    let start = out.len();
-    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    let written = STANDARD
-        .encode_slice(bytes, &mut out[start..])
-        .expect("base64 needs four bytes for each three, begun ones included");
-    out.truncate(start + written);
-    out.push(b'\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,33 +122,6 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_message_becomes_one_event() {
-        let table = [
-            (Message::Text(r#"{"a":1}"#), "", r#"{"a":1}"#),
-            (Message::Text("a\r\nb\n"), "", "a\nb\n"),
-            (Message::Binary(&[0xff, 0, 1]), "binary", "/wAB"),
-            (Message::Binary(b"ab"), "binary", "YWI="),
-        ];
-        for (sent, event, data) in table {
-            let (id, mut out) = (id(), Vec::new());
-            message(sent, id, &mut out);
-            assert_eq!(decode(&out), decoded(id, event, data));
-        }
-    }
-
-    #[test]
-    fn empty_messages_are_events_too() {
-        // The decoder's dispatch needs one data field, which an empty text has, too; its data is "".
-        let (id, mut out) = (id(), Vec::new());
-        message(Message::Text(""), id, &mut out);
-        assert!(out.ends_with(b"\ndata:\n\n"));
-        assert_eq!(decode(&out), decoded(id, "", ""));
-        let mut out = Vec::new();
-        message(Message::Binary(b""), id, &mut out);
-        assert_eq!(decode(&out), decoded(id, "binary", ""));
-    }
-
-    #[test]
     fn gaps_say_what_is_known() {
         let table = [
             (
@@ -175,6 +131,14 @@ mod tests {
             (Gap::Epoch, r#"{"reason":"epoch","missed":null}"#),
             (Gap::Ahead, r#"{"reason":"ahead"}"#),
             (Gap::BadId, r#"{"reason":"bad_id"}"#),
+            (
+                Gap::Slow { missed: Some(5) },
+                r#"{"reason":"slow","missed":5}"#,
+            ),
+            (
+                Gap::Slow { missed: None },
+                r#"{"reason":"slow","missed":null}"#,
+            ),
             (
                 Gap::Oversize { bytes: 9 },
                 r#"{"reason":"oversize","bytes":9}"#,
