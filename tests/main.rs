@@ -25,6 +25,7 @@ mod bridge_browser;
 mod bridge_client;
 mod bridge_faults;
 mod bridge_publish;
+mod bridge_real_feeds;
 mod bridge_resume;
 mod browser;
 mod clients;
