@@ -13,6 +13,7 @@ pub mod cursor;
 pub mod endpoint;
 pub mod log;
 pub mod map;
+pub mod rejected;
 mod source;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::route::{Captures, Escape};
 use self::channel::Channel;
 use self::counts::Counts;
 use self::log::{Budget, Writer};
+use self::rejected::Rejected;
 
 /// One configured bridge and its live channels. Shared by all workers, and kept by a reload that does not change it.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub struct Bridge {
     /// ends, for a look into a map. Nothing on the way of an event takes it.
     channels: Mutex<HashMap<String, Arc<Channel>>>,
     subscribers: AtomicUsize,
+    rejected: Rejected,
 }
 
 /// A limit of the bridge is reached: a state that passes.
@@ -60,6 +63,7 @@ impl Bridge {
             config,
             channels: Mutex::default(),
             subscribers: AtomicUsize::new(0),
+            rejected: Rejected::default(),
         })
     }
 
@@ -79,6 +83,12 @@ impl Bridge {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.subscribers.load(Ordering::Relaxed)
+    }
+
+    /// Who was sent away.
+    #[must_use]
+    pub fn rejected(&self) -> &Rejected {
+        &self.rejected
     }
 
     /// Live channels.

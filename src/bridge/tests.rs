@@ -56,6 +56,7 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
             stall: seconds(30),
         },
         heartbeat: Some(seconds(15)),
+        heartbeat_event: false,
         retry: Retry {
             base: seconds(2),
             spread: seconds(3),
@@ -64,6 +65,7 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
             subscribers: 20_000,
             channels: 1_000,
             max_age: None,
+            accept_rate: 1_000,
         },
         publish: Some(Publish {
             max_size: 64 * 1024,

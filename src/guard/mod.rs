@@ -1,4 +1,5 @@
 //! What a request has to pass between its route and that route's action.
 
+pub mod cors;
 pub mod origin;
 pub mod websocket;

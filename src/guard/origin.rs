@@ -4,7 +4,7 @@
 //! `Origin` (RFC 6455 §10.2). Who sends none is no browser, and could write what it likes there.
 
 use http::HeaderMap;
-use http::header;
+use http::header::{self, HeaderValue};
 
 use crate::http::page_origin::{PageOrigin, PageOrigins};
 use crate::http::problem::Problem;
@@ -30,6 +30,23 @@ pub fn check(allowed: Option<&PageOrigins>, headers: &HeaderMap) -> Result<(), P
     Err(Problem::Forbidden(
         "Pages of this origin may not connect here.",
     ))
+}
+
+/// Refuses what a browser loads into a page of another site or origin without saying which: an image, a script, a frame. A
+/// page's own EventSource sends no `Origin` either, but says that it is of the same origin.
+///
+/// # Errors
+/// 403.
+pub fn check_site(allowed: Option<&PageOrigins>, headers: &HeaderMap) -> Result<(), Problem> {
+    if allowed.is_none() || headers.contains_key(header::ORIGIN) {
+        return Ok(());
+    }
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_other) => Err(Problem::Forbidden(
+            "Pages of other sites may not connect here.",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +80,33 @@ mod tests {
             (&["https://app.example.org", "https://evil.test"], false),
         ] {
             assert_eq!(checked(origins), passes, "{origins:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_an_origin_is_told_by_its_site() {
+        let list: PageOrigins = [OriginPattern::parse("https://a.test").unwrap()]
+            .into_iter()
+            .collect();
+        for (site, passes) in [
+            (None, true),
+            (Some("same-origin"), true),
+            (Some("none"), true),
+            (Some("same-site"), false),
+            (Some("cross-site"), false),
+            (Some("Same-Origin"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            site.map(|site| headers.insert("sec-fetch-site", HeaderValue::from_static(site)));
+            assert_eq!(
+                check_site(Some(&list), &headers).is_ok(),
+                passes,
+                "{site:?}"
+            );
+            assert!(check_site(None, &headers).is_ok());
+            // Whoever names its origin was judged by it.
+            headers.insert(header::ORIGIN, HeaderValue::from_static("https://a.test"));
+            assert!(check_site(Some(&list), &headers).is_ok());
         }
     }
 

@@ -39,6 +39,16 @@ impl Rendered {
         rendered
     }
 
+    /// Sets one more field, after what the rules set.
+    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.set.push((name, value));
+    }
+
+    /// Adds one more field, whatever there is of it.
+    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        self.add.push((name, value));
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -22,7 +22,7 @@ use crate::lifecycle::drain;
 use crate::observe::access::{End, Kind, StreamRecord};
 
 use super::Plan;
-use super::clock::{Clock, Tick};
+use super::clock::{Clock, Signs, Tick};
 use super::prelude;
 use super::sse::Position;
 use super::sweep::{Member, Seat, Visit};
@@ -177,17 +177,26 @@ impl EventBody {
         if !matches!(next, Next::Nothing) {
             return Poll::Ready(next);
         }
-        match self.clock.poll(cx, self.written, None) {
+        let signs = Signs {
+            written: self.written,
+            stalled: None,
+            ping: None,
+        };
+        match self.clock.poll(cx, signs) {
             Poll::Ready(Tick::Heartbeat) => {
                 if let Some(record) = &mut self.record {
                     record.heartbeat();
                 }
                 let owed = reader.position.take_owed();
                 let id = owed.map(|seq| self.seat.channel().id(seq));
-                Poll::Ready(Next::Bytes(prelude::heartbeat(Form::SsePlain, id)))
+                Poll::Ready(Next::Bytes(prelude::heartbeat(
+                    self.bridge.config(),
+                    Form::SsePlain,
+                    id,
+                )))
             }
             Poll::Ready(Tick::End(end)) => Poll::Ready(Next::End(end)),
-            Poll::Pending => {
+            Poll::Ready(Tick::Ping) | Poll::Pending => {
                 reader.waker = Some(cx.waker().clone());
                 Poll::Pending
             }

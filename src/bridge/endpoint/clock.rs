@@ -17,8 +17,30 @@ use crate::observe::access::End;
 pub(super) enum Tick {
     /// Nothing was written for the heartbeat's time.
     Heartbeat,
+    /// A WebSocket client was silent for a ping's time.
+    Ping,
     /// The subscription is to end.
     End(End),
+}
+
+/// When a WebSocket client is asked whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ping {
+    /// It is to be pinged then.
+    Due(Instant),
+    /// It was pinged, and is dead if nothing is heard of it until then.
+    Awaited(Instant),
+}
+
+/// What a subscriber's own state says of its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signs {
+    /// When something was last written.
+    pub(super) written: Instant,
+    /// Since when the client takes nothing.
+    pub(super) stalled: Option<Instant>,
+    /// Whether a WebSocket client is there; `None` for what is no WebSocket.
+    pub(super) ping: Option<Ping>,
 }
 
 /// A subscriber's clock.
@@ -47,18 +69,19 @@ impl Clock {
         }
     }
 
-    /// Ready when something is due. `written` is when something was last written, `stalled` since when the client
-    /// takes nothing.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Instant,
-        stalled: Option<Instant>,
-    ) -> Poll<Tick> {
+    /// The same without heartbeats: for a client that is pinged, and has no words for them.
+    pub(super) fn without_heartbeat(self) -> Self {
+        Self {
+            heartbeat: None,
+            ..self
+        }
+    }
+
+    /// Ready when something is due.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, signs: Signs) -> Poll<Tick> {
         self.poll_drain(cx);
-        let (due, tick) = match self.next(written, stalled) {
-            Some(next) => next,
-            None => return Poll::Pending,
+        let Some((due, tick)) = self.next(signs) else {
+            return Poll::Pending;
         };
         if due <= Instant::now() {
             return Poll::Ready(tick);
@@ -93,16 +116,23 @@ impl Clock {
         }
     }
 
-    /// Of several, the one that is due first. A client that takes nothing gets no heartbeat on top.
-    fn next(&self, written: Instant, stalled: Option<Instant>) -> Option<(Instant, Tick)> {
-        let silence = match stalled {
-            Some(since) => Some((since + self.stall, Tick::End(End::Slow))),
-            None => self
-                .heartbeat
-                .map(|every| (written + every, Tick::Heartbeat)),
-        };
+    /// Of several, the one that is due first. A client that takes nothing gets nothing on top, and its pong may wait
+    /// behind what it does not take.
+    fn next(&self, signs: Signs) -> Option<(Instant, Tick)> {
         let end = self.end.map(|(end, why)| (end, Tick::End(why)));
-        silence.into_iter().chain(end).min_by_key(|(due, _)| *due)
+        let (silence, ping) = match signs.stalled {
+            Some(since) => (Some((since + self.stall, Tick::End(End::Slow))), None),
+            None => {
+                let heartbeat = |every| (signs.written + every, Tick::Heartbeat);
+                let ping = signs.ping.map(|ping| match ping {
+                    Ping::Due(at) => (at, Tick::Ping),
+                    Ping::Awaited(until) => (until, Tick::End(End::ClientDead)),
+                });
+                (self.heartbeat.map(heartbeat), ping)
+            }
+        };
+        let all = silence.into_iter().chain(ping).chain(end);
+        all.min_by_key(|(due, _)| *due)
     }
 }
 
@@ -114,16 +144,47 @@ mod tests {
     use crate::bridge::tests::config;
     use crate::lifecycle::drain::Trigger;
 
+    fn signs(written: Instant, stalled: Option<Instant>) -> Signs {
+        Signs {
+            written,
+            stalled,
+            ping: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_websocket_is_pinged_and_then_dead() {
+        let trigger = Trigger::new();
+        let mut clock = Clock::new(&config(&[]), trigger.guard()).without_heartbeat();
+        let begun = Instant::now();
+        for (ping, expected, seconds) in [
+            (Ping::Due(begun + Duration::from_secs(20)), Tick::Ping, 20),
+            (
+                Ping::Awaited(begun + Duration::from_secs(30)),
+                Tick::End(End::ClientDead),
+                30,
+            ),
+        ] {
+            let signs = Signs {
+                ping: Some(ping),
+                ..signs(begun, None)
+            };
+            let tick = poll_fn(|cx| clock.poll(cx, signs)).await;
+            assert_eq!(tick, expected);
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_heartbeat_counts_from_the_last_write() {
         let trigger = Trigger::new();
         let mut clock = Clock::new(&config(&[]), trigger.guard());
         let begun = Instant::now();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        assert!(clock.poll(&mut cx, begun, None).is_pending());
+        assert!(clock.poll(&mut cx, signs(begun, None)).is_pending());
         tokio::time::advance(Duration::from_secs(10)).await;
         let written = Instant::now();
-        let tick = poll_fn(|cx| clock.poll(cx, written, None)).await;
+        let tick = poll_fn(|cx| clock.poll(cx, signs(written, None))).await;
         assert_eq!(tick, Tick::Heartbeat);
         let silence = written.elapsed().as_secs_f64();
         assert!((13.4..16.6).contains(&silence), "{silence}");
@@ -134,7 +195,7 @@ mod tests {
         let trigger = Trigger::new();
         let mut clock = Clock::new(&config(&[]), trigger.guard());
         let begun = Instant::now();
-        let tick = poll_fn(|cx| clock.poll(cx, begun, Some(begun))).await;
+        let tick = poll_fn(|cx| clock.poll(cx, signs(begun, Some(begun)))).await;
         assert_eq!(tick, Tick::End(End::Slow));
         assert!(begun.elapsed() >= Duration::from_secs(30));
     }
@@ -146,13 +207,13 @@ mod tests {
         config.limits.max_age = Some(Duration::from_secs(100));
         let trigger = Trigger::new();
         let (mut clock, begun) = (Clock::new(&config, trigger.guard()), Instant::now());
-        let tick = poll_fn(|cx| clock.poll(cx, begun, None)).await;
+        let tick = poll_fn(|cx| clock.poll(cx, signs(begun, None))).await;
         assert_eq!(tick, Tick::End(End::Age));
         assert!(begun.elapsed() >= Duration::from_secs(90));
 
         let (mut clock, begun) = (Clock::new(&config, trigger.guard()), Instant::now());
         trigger.begin(begun + Duration::from_secs(30));
-        let tick = poll_fn(|cx| clock.poll(cx, begun, None)).await;
+        let tick = poll_fn(|cx| clock.poll(cx, signs(begun, None))).await;
         assert_eq!(tick, Tick::End(End::Drain));
         assert!(begun.elapsed() <= Duration::from_secs(16));
     }

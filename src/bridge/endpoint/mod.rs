@@ -1,24 +1,29 @@
 //! The bridge's endpoint: what a request on its path gets. The only part of the bridge that knows HTTP.
 //!
-//! `GET` subscribes, `POST` publishes, `HEAD` and `OPTIONS` are answered. A fault that passes is never a 5xx towards an
-//! EventSource, which would end it for ever: it gets a 200, a `retry:` and the end.
+//! `GET` subscribes: to an event stream, to messages where it is a WebSocket handshake, to one answer where it accepts JSON.
+//! `POST` publishes, `HEAD` and `OPTIONS` are answered. A fault that passes is never a 5xx towards an EventSource, which
+//! would end it for ever: it gets a 200, a `retry:` and the end. All others get the honest 503.
 
+mod asks;
 mod body;
 mod clock;
+mod dialogue;
 mod gather;
+mod poll;
 mod prelude;
 mod publish;
 mod sse;
 mod sweep;
+mod task;
+mod upgrade;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use percent_encoding::percent_decode_str;
 
 use crate::http::body::Body;
-use crate::http::extended_connect;
 use crate::http::problem::Problem;
 use crate::net::ClientAddr;
 use crate::observe::access::RequestId;
@@ -28,7 +33,16 @@ use crate::stream::{Answer, Downstream, HandOver};
 
 use super::cursor::Cursor;
 use super::log::{Filter, Form};
+use super::rejected::Reason;
 use super::{Bridge, Subscription};
+
+use self::asks::Accepted;
+use self::task::Dialect;
+
+/// The fields of a page's request that a preflight allows.
+const PAGES_MAY_SEND: &str = "authorization, cache-control, content-type, idempotency-key, last-event-id, streamgate-seq, streamgate-session";
+/// How long a browser may remember that, in seconds.
+const PREFLIGHT_LASTS: &str = "600";
 
 /// What is known of a request besides itself.
 #[derive(Clone)]
@@ -43,6 +57,8 @@ pub struct Asked<'a> {
     pub route: Arc<str>,
     /// The route's rules for a response that leaves hyper; to any other the caller applies them.
     pub fields: &'a Rendered,
+    /// Whether it is known to come from a page of an origin that the route lists.
+    pub is_listed: bool,
 }
 
 /// A subscription that is about to begin.
@@ -52,6 +68,7 @@ struct Plan {
     cursor: Cursor,
     form: Form,
     filter: Option<Arc<Filter>>,
+    dialect: Dialect,
     client: ClientAddr,
     id: RequestId,
     route: Arc<str>,
@@ -62,7 +79,7 @@ struct Plan {
 /// Answers one request on a bridge's path.
 ///
 /// # Errors
-/// A [`Problem`] that is the client's own fault, or, for a `POST`, 503 while the feed is down.
+/// A [`Problem`] that is the client's own fault, or 503 for what passes, where no EventSource asks.
 ///
 /// # Cancel safety
 /// Dropping it gives the request up; a `POST` may have been sent then.
@@ -75,104 +92,118 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     match *request.method() {
-        Method::GET => subscribe(bridge, &request, &asked),
-        Method::HEAD => {
-            check_accept(request.headers())?;
-            Ok(Answer::Response(head(&asked.id, Body::empty())))
-        }
+        Method::GET if upgrade::is_asked_for(&request) => converse(bridge, &request, &asked),
+        Method::GET => match accept(bridge, &request)? {
+            Accepted::EventStream => Ok(subscribe(bridge, &request, &asked)),
+            Accepted::Json => poll(bridge, &request, &asked).await,
+        },
+        Method::HEAD => Ok(Answer::Response(match accept(bridge, &request)? {
+            Accepted::EventStream => head(&asked.id, Body::empty()),
+            Accepted::Json => poll::response(Bytes::new()),
+        })),
         Method::POST => publish::answer(bridge, request, &asked).await,
-        Method::OPTIONS => Ok(Answer::Response(options(bridge))),
+        Method::OPTIONS => Ok(Answer::Response(options(bridge, request.headers()))),
         _ => Err(Problem::MethodNotAllowed(allowed(bridge))),
     }
 }
 
-fn subscribe<B>(
+/// An event stream. A fault that passes is none to it.
+fn subscribe<B>(bridge: &Arc<Bridge>, request: &Request<B>, asked: &Asked<'_>) -> Answer {
+    let Ok(subscription) = admit(bridge, asked) else {
+        return Answer::Response(head(&asked.id, prelude::busy(bridge).into()));
+    };
+    let plan = plan(bridge, subscription, request, asked);
+    let downstream = asked.downstream;
+    if downstream.slot.is_some() {
+        return Answer::HandOver(HandOver::new(move |taken| task::run(plan, taken)));
+    }
+    let body = body::EventBody::new(plan, downstream.guard.clone());
+    Answer::Response(head(&asked.id, Body::stream(body)))
+}
+
+/// A WebSocket.
+fn converse<B>(
     bridge: &Arc<Bridge>,
     request: &Request<B>,
     asked: &Asked<'_>,
 ) -> Result<Answer, Problem> {
-    let headers = request.headers();
-    let over_http2 = extended_connect::is_one(request.extensions());
-    if over_http2 || headers.contains_key(header::SEC_WEBSOCKET_KEY) {
-        return Err(Problem::BadRequest(
-            "this path serves event streams, not WebSocket",
-        ));
-    }
-    check_accept(headers)?;
-    let downstream = asked.downstream;
-    let busy = || Answer::Response(head(&asked.id, prelude::busy(bridge).into()));
-    if downstream.guard.is_draining() {
-        return Ok(busy());
-    }
-    let subscription = match bridge.subscribe(asked.captures, &downstream.guard) {
-        Ok(subscription) => subscription,
-        // Not a warning: a storm of clients that return must not be one of log lines too.
-        Err(full) => {
-            tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
-            return Ok(busy());
-        }
+    let agreement =
+        upgrade::agree(request).inspect_err(|_fault| bridge.rejected().count(Reason::Handshake))?;
+    let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
+    let plan = plan(bridge, subscription, request, asked);
+    Ok(agreement.answer(plan, asked))
+}
+
+async fn poll<B>(
+    bridge: &Arc<Bridge>,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Answer, Problem> {
+    let query = request.uri().query();
+    let question = poll::Question {
+        cursor: asks::poll_cursor(request.headers(), query),
+        filter: None,
+        wait: poll::wait(query)?,
     };
-    let plan = Plan {
+    let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
+    let guard = &asked.downstream.guard;
+    let response = poll::answer(bridge, subscription, question, guard).await;
+    Ok(Answer::Response(response))
+}
+
+/// No place is left for a subscriber now.
+struct Full;
+
+/// A place for one more subscriber. Who gets none is counted and not logged as a warning: a storm of clients that return
+/// must not be one of log lines too.
+fn admit(bridge: &Arc<Bridge>, asked: &Asked<'_>) -> Result<Subscription, Full> {
+    let guard = &asked.downstream.guard;
+    if guard.is_draining() {
+        bridge.rejected().count(Reason::Draining);
+        return Err(Full);
+    }
+    bridge.subscribe(asked.captures, guard).map_err(|full| {
+        bridge.rejected().count(match full {
+            super::Full::Subscribers(_) => Reason::Subscribers,
+            super::Full::Channels(_) => Reason::Channels,
+        });
+        tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
+        Full
+    })
+}
+
+/// For clients that are no EventSource: those read a status, and an EventSource is ended by it.
+fn unavailable() -> Problem {
+    Problem::Unavailable {
+        retry_after: Duration::from_secs(10 + fastrand::u64(..20)),
+        reason: "The bridge takes no more clients now.",
+    }
+}
+
+fn plan<B>(
+    bridge: &Arc<Bridge>,
+    subscription: Subscription,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Plan {
+    Plan {
         bridge: bridge.clone(),
         subscription,
-        cursor: cursor(headers, request.uri().query()),
+        cursor: asks::cursor(request.headers(), request.uri().query()),
         form: Form::for_version(request.version()),
         filter: None,
-        client: downstream.client,
+        dialect: Dialect::EventStream,
+        client: asked.downstream.client,
         id: asked.id.clone(),
         route: asked.route.clone(),
         version: request.version(),
         fields: asked.fields.clone(),
-    };
-    if downstream.slot.is_some() {
-        return Ok(Answer::HandOver(HandOver::new(move |taken| {
-            sse::run(plan, taken)
-        })));
     }
-    let body = body::EventBody::new(plan, downstream.guard.clone());
-    Ok(Answer::Response(head(&asked.id, Body::stream(body))))
 }
 
-/// What the client says it has: the header, which a browser sets on a reconnect, before the query, which is stale then.
-fn cursor(headers: &HeaderMap, query: Option<&str>) -> Cursor {
-    if let Some(value) = headers
-        .get("last-event-id")
-        .filter(|value| !value.is_empty())
-    {
-        return value.to_str().map_or(Cursor::Unreadable, Cursor::parse);
-    }
-    let pairs = query.unwrap_or_default().split('&');
-    let pairs: Vec<_> = pairs.filter_map(|pair| pair.split_once('=')).collect();
-    let value = ["lastEventId", "last_event_id", "evs_last_event_id"]
-        .iter()
-        .find_map(|name| pairs.iter().find(|(key, _)| key == name));
-    let Some((_, value)) = value else {
-        return Cursor::Absent;
-    };
-    percent_decode_str(value)
-        .decode_utf8()
-        .map_or(Cursor::Unreadable, |text| Cursor::parse(&text))
-}
-
-/// Refuses who asks for something else than an event stream (RFC 9110 §12.5.1).
-fn check_accept(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut ranges = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .peekable();
-    let takes = |range: &str| {
-        let known = ["text/event-stream", "text/*", "*/*"];
-        known.iter().any(|known| known.eq_ignore_ascii_case(range))
-    };
-    if ranges.peek().is_none() || ranges.any(takes) {
-        return Ok(());
-    }
-    Err(Problem::BadRequest(
-        "this path answers with `text/event-stream` only",
-    ))
+fn accept<B>(bridge: &Bridge, request: &Request<B>) -> Result<Accepted, Problem> {
+    asks::accepted(request.headers())
+        .inspect_err(|_refused| bridge.rejected().count(Reason::Accept))
 }
 
 fn head(id: &RequestId, body: Body) -> Response<Body> {
@@ -186,13 +217,25 @@ fn head(id: &RequestId, body: Body) -> Response<Body> {
     response
 }
 
-fn options(bridge: &Bridge) -> Response<Body> {
+/// The answer to `OPTIONS`; to a preflight with what a page of a listed origin may send. Whether the origin is one is said
+/// by the fields that the caller adds (Fetch §3.2.2).
+fn options(bridge: &Bridge, asked: &HeaderMap) -> Response<Body> {
     let methods = allowed(bridge);
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
     let allow = HeaderValue::from_str(&names.join(", ")).expect("methods are tokens");
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(header::ALLOW, allow);
+    let headers = response.headers_mut();
+    if asked.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow.clone());
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, PAGES_MAY_SEND),
+            (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_LASTS),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    headers.insert(header::ALLOW, allow);
     response
 }
 

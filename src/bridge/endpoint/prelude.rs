@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use crate::bridge::Bridge;
 use crate::bridge::channel::Channel;
 use crate::bridge::cursor::{Cursor, EventId, Opening, resolve};
-use crate::bridge::log::Form;
+use crate::bridge::log::{Form, Kind, form};
 use crate::bridge::map::{self, Upstream};
 use crate::config::model;
 use crate::http::chunked;
@@ -18,8 +18,6 @@ use crate::respond::fields::Rendered;
 use crate::sse::encode;
 use crate::upstream::http1::write_response_head;
 
-/// After an end of ours, at most this many clients return in a second.
-const RETURNS_PER_SECOND: f64 = 1_000.0;
 /// `retry:` for a client that cannot be served now: at least this, and as much again and more at random.
 const BUSY: Duration = Duration::from_secs(10);
 /// `retry:` before an end of ours is at least this.
@@ -32,19 +30,27 @@ pub(super) const FIELDS: [(&str, &str); 3] = [
     ("x-accel-buffering", "no"),
 ];
 
-/// A heartbeat: a comment, which clients skip; or `id` alone, which moves a client's cursor past events that it was not
-/// given.
-pub(super) fn heartbeat(form: Form, id: Option<EventId>) -> Bytes {
-    let Some(id) = id else {
-        return Bytes::from_static(match form {
-            Form::SseChunked => b"3\r\n:\n\n\r\n",
-            _ => b":\n\n",
-        });
-    };
+/// A heartbeat: a comment, which clients skip, or `streamgate.ping` for pages that watch for it. `id` moves a client's
+/// cursor past events that it was not given.
+pub(super) fn heartbeat(config: &model::Bridge, form: Form, id: Option<EventId>) -> Bytes {
     let mut out = Vec::new();
-    id.write(&mut out);
-    encode::end(&mut out);
+    if let Some(id) = id {
+        id.write(&mut out);
+    }
+    match config.heartbeat {
+        Some(every) if config.heartbeat_event => map::ping(every, &mut out),
+        _ if id.is_none() && form == Form::SseChunked => {
+            return Bytes::from_static(b"3\r\n:\n\n\r\n");
+        }
+        _ if id.is_none() => return Bytes::from_static(b":\n\n"),
+        _ => encode::end(&mut out),
+    }
     frame(form, out)
+}
+
+/// Whether a client with a WebSocket is told heartbeats by events: where it knows events at all.
+pub(super) fn has_ping_event(config: &model::Bridge, form: Form) -> bool {
+    config.heartbeat_event && matches!(form, Form::WsJson | Form::WsJsonDeflated)
 }
 
 /// The head of an HTTP/1.1 response that ends with its connection (RFC 9112 §6.3, §9.6), changed as `rules` say.
@@ -165,7 +171,9 @@ pub(super) fn busy(bridge: &Bridge) -> Bytes {
 }
 
 fn return_window(bridge: &Bridge) -> Duration {
-    let clients = Duration::from_secs_f64(bridge.subscribers() as f64 / RETURNS_PER_SECOND);
+    let clients = Duration::from_secs_f64(
+        bridge.subscribers() as f64 / f64::from(bridge.config().limits.accept_rate),
+    );
     clients.max(bridge.config().retry.spread)
 }
 
@@ -174,15 +182,31 @@ fn random(base: Duration, spread: Duration) -> u64 {
     (base + spread.mul_f64(fastrand::f64())).as_millis() as u64
 }
 
+/// Blocks of our own in the form of a client's events. They are few and short: never compressed. What is no event, such
+/// as `retry:`, has no form for a WebSocket, and nothing of ours has a raw one.
 fn frame(form: Form, plain: Vec<u8>) -> Bytes {
-    if form != Form::SseChunked {
-        return plain.into();
+    match form {
+        Form::SsePlain => return plain.into(),
+        Form::SseChunked => {}
+        Form::WsJson | Form::WsJsonDeflated => return json_frames(&plain),
+        Form::Json | Form::WsRaw | Form::WsRawDeflated => return Bytes::new(),
     }
     let mut framed = Vec::with_capacity(plain.len() + 12);
     chunked::head(plain.len(), &mut framed);
     framed.extend_from_slice(&plain);
     framed.extend_from_slice(chunked::TAIL);
     framed.into()
+}
+
+/// Each block as one message. A block has no empty line within, so the first one ends it.
+fn json_frames(blocks: &[u8]) -> Bytes {
+    let (mut rest, mut out) = (blocks, Vec::new());
+    while let Some(end) = memchr::memmem::find(rest, b"\n\n") {
+        let (block, after) = rest.split_at(end + 2);
+        out.extend_from_slice(&form::encode(Form::WsJson, Kind::Marker, block, None));
+        rest = after;
+    }
+    out.into()
 }
 
 #[cfg(test)]

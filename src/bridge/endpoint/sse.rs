@@ -1,49 +1,34 @@
-//! A subscriber over HTTP/1.1: its socket, which the sweep and its own task share.
+//! A subscriber with a stream of its own, an event stream or a WebSocket: the writing, which the sweep and the
+//! subscriber's task share.
 //!
 //! The sweep writes as long as the socket takes all; when it does not, the subscriber is *stalled* and its own task
-//! goes on from the same byte. The task also sees the client leave, sends heartbeats and ends the subscription.
+//! ([`super::task`]) goes on from the same byte.
 //!
-//! Invariant: whatever is written of our own (a heartbeat, a status, the last chunk) starts at an event's border.
+//! Invariant: whatever is written of our own (a heartbeat, a status, a frame, the last chunk) starts at an event's border.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::bridge::Bridge;
 use crate::bridge::log::{Filter, Form, View};
 use crate::bridge::map::Upstream;
 use crate::config::model::Slow;
-use crate::observe::access::{End, Kind, StreamRecord};
-use crate::stream::Taken;
+use crate::observe::access::{End, StreamRecord};
 use crate::tls::ClientStream;
 
-use super::Plan;
-use super::clock::{Clock, Tick};
+use super::clock::Signs;
+use super::dialogue::Dialogue;
 use super::prelude;
-use super::sweep::{Member, Seat, Visit};
+use super::sweep::Visit;
 
-/// What an end of ours may take: the rest of an event, the last words, the connection's shutdown.
-const FAREWELL: Duration = Duration::from_secs(5);
 /// A subscriber has nothing to say. One that sends more than this is not one.
 const UNASKED: u64 = 64 * 1024;
-/// The kernel wakes us only when less than this is unsent, so that a slow client's lag stays in the log, where it costs
-/// nothing, and not in the kernel, once for each client.
-const UNSENT: u32 = 16 * 1024;
-/// For the same reason the kernel's buffer does not grow to its usual megabytes. It still holds a burst over a long way
-/// (128 KiB each round trip).
-const SEND_BUFFER: usize = 128 * 1024;
-
 /// Where a subscriber stands.
 #[derive(Debug)]
 pub(super) struct Position {
@@ -93,27 +78,29 @@ impl Position {
 
 /// The part of a subscriber that the sweep shares with its task.
 pub(super) struct Subscriber {
-    stream: ClientStream,
-    form: Form,
-    position: Position,
+    pub(super) stream: ClientStream,
+    pub(super) form: Form,
+    pub(super) position: Position,
     /// The rest of what was begun to be written.
-    rest: Bytes,
+    pub(super) rest: Bytes,
     is_unflushed: bool,
     /// When the first of the events came that the socket has not taken yet.
     on_its_way: Option<Instant>,
     /// Since when the socket takes nothing; then the own task writes.
-    stalled: Option<Instant>,
-    waker: Option<Waker>,
-    end: Option<End>,
-    written: Instant,
+    pub(super) stalled: Option<Instant>,
+    pub(super) waker: Option<Waker>,
+    pub(super) end: Option<End>,
+    pub(super) written: Instant,
     /// Bytes of the response's head that are not written yet: the record counts what follows it.
-    unsent_head: usize,
-    record: StreamRecord,
+    pub(super) unsent_head: usize,
+    pub(super) record: StreamRecord,
+    /// `None`: an event stream, whose client has nothing to say.
+    pub(super) dialogue: Option<Box<Dialogue>>,
 }
 
 impl Subscriber {
     /// A subscriber whose position is not known yet, left alone by the sweep.
-    fn new(
+    pub(super) fn new(
         stream: ClientStream,
         form: Form,
         filter: Option<Arc<Filter>>,
@@ -133,6 +120,7 @@ impl Subscriber {
             written: now,
             unsent_head: 0,
             record,
+            dialogue: None,
         }
     }
 
@@ -147,10 +135,22 @@ impl Subscriber {
             }
             return;
         }
-        match self.poll_advance(cx, visit) {
+        let advanced = match self.own_waker() {
+            Some(waker) => self.poll_advance(&mut Context::from_waker(&waker), visit),
+            None => self.poll_advance(cx, visit),
+        };
+        match advanced {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(end)) => self.leave(end),
             Poll::Pending => self.wake(),
+        }
+    }
+
+    /// Its task's waker, where the stream keeps the waker of whoever wrote last, also to tell of a reset: HTTP/2.
+    fn own_waker(&self) -> Option<Waker> {
+        match self.stream {
+            ClientStream::Http2(_) => self.waker.clone(),
+            ClientStream::Clear(_) | ClientStream::Tls(_) => None,
         }
     }
 
@@ -166,7 +166,7 @@ impl Subscriber {
     }
 
     /// Writes until the client has everything, and then is not stalled; pending, it is.
-    fn poll_advance(
+    pub(super) fn poll_advance(
         &mut self,
         cx: &mut Context<'_>,
         visit: &mut Visit<'_>,
@@ -189,6 +189,12 @@ impl Subscriber {
             ready!(self.poll_rest(cx, visit.now)).map_err(|_broken| End::Client)?;
             if let Some(came) = self.on_its_way.take() {
                 self.record.delayed(came.elapsed());
+            }
+            if let Some(dialogue) = &mut self.dialogue
+                && dialogue.has_answers()
+            {
+                self.rest = dialogue.take_answers();
+                continue;
             }
             if self.position.owes_status(visit.upstream, visit.view) {
                 self.rest = prelude::status(visit.upstream, self.form);
@@ -227,7 +233,7 @@ impl Subscriber {
     }
 
     /// Writes the rest of what was begun, and flushes: TLS may hold sealed records back.
-    fn poll_rest(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
         while !self.rest.is_empty() {
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.rest))?;
             if count == 0 {
@@ -257,6 +263,33 @@ impl Subscriber {
         self.stalled = self.stalled.map(|_since| now);
     }
 
+    /// Whether something of our own waits for a border.
+    pub(super) fn has_answers(&self) -> bool {
+        self.dialogue
+            .as_ref()
+            .is_some_and(|dialogue| dialogue.has_answers())
+    }
+
+    /// What the clock is to know.
+    pub(super) fn signs(&self) -> Signs {
+        Signs {
+            written: self.written,
+            stalled: self.stalled,
+            ping: self.dialogue.as_ref().map(|dialogue| dialogue.liveness()),
+        }
+    }
+
+    /// Hears the client. Ready when it has left, or is to be left.
+    pub(super) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        match &mut self.dialogue {
+            None => self.poll_left(cx).map(|()| End::Client),
+            Some(dialogue) => {
+                let record = &mut self.record;
+                dialogue.poll(&mut self.stream, cx, |count| record.received(count))
+            }
+        }
+    }
+
     /// Ready when the client has left. What it sends is read and dropped.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [MaybeUninit::uninit(); 1024];
@@ -272,157 +305,4 @@ impl Subscriber {
             }
         }
     }
-}
-
-/// A subscriber's own task.
-struct Task {
-    shared: Rc<RefCell<Subscriber>>,
-    seat: Seat,
-    clock: Clock,
-}
-
-/// A subscription's whole life on the client's socket, its response's head included. What it begins with is put
-/// together before the future is made, so that the future stays small: there is one for each client.
-pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> {
-    let Plan {
-        subscription,
-        bridge,
-        cursor,
-        form,
-        filter,
-        client,
-        id,
-        route,
-        version,
-        fields,
-    } = plan;
-    let config = bridge.config();
-    let channel = subscription.channel();
-    tune(&taken.stream);
-    let mut head = Vec::with_capacity(512);
-    prelude::head(&id, form, &fields, &mut head);
-    let record = StreamRecord::open(
-        id,
-        Kind::Subscription,
-        route,
-        client,
-        channel.name(),
-        version,
-    );
-    let subscriber = Subscriber::new(taken.stream, form, filter, record);
-    let shared = Rc::new(RefCell::new(subscriber));
-    // First the seat, then the position: what is appended in between is seen by the one or the other. No sweep runs
-    // before this task is left, so none sees the position that is not there yet.
-    let member = Member::Socket(shared.clone());
-    let seat = Seat::take(channel, config.slow, member, &taken.guard);
-    let opened = prelude::prelude(channel, config, cursor, form);
-    {
-        let mut subscriber = shared.borrow_mut();
-        subscriber.position.next = opened.next;
-        subscriber.position.told = opened.told;
-        subscriber.unsent_head = head.len();
-        head.extend_from_slice(&opened.first);
-        subscriber.rest = head.into();
-    }
-    let clock = Clock::new(config, taken.guard.clone());
-    let stall = config.slow.stall;
-    let mut task = Task {
-        shared,
-        seat,
-        clock,
-    };
-    async move {
-        let end = match task.write_prelude(opened.second, stall).await {
-            Ok(()) => poll_fn(|cx| task.poll(cx)).await,
-            Err(end) => end,
-        };
-        task.finish(end, &bridge).await;
-        // The channel and the drain are held until the very end.
-        drop((subscription, taken.guard));
-    }
-}
-
-/// Failing to set these changes only how much the kernel holds.
-fn tune(stream: &ClientStream) {
-    let Some(tcp) = stream.tcp() else {
-        return;
-    };
-    let socket = SockRef::from(tcp);
-    let _ = socket.set_tcp_notsent_lowat(UNSENT);
-    let _ = socket.set_send_buffer_size(SEND_BUFFER);
-}
-
-impl Task {
-    /// The first write, and then the second is laid ready.
-    async fn write_prelude(&mut self, second: Bytes, limit: Duration) -> Result<(), End> {
-        let shared = &self.shared;
-        let first = poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now()));
-        // Boxed, as all that is rare: room for a timer is not to be kept in each subscriber's future.
-        match Box::pin(timeout(limit, first)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_broken)) => return Err(End::Client),
-            Err(_elapsed) => return Err(End::Slow),
-        }
-        shared.borrow_mut().rest = second;
-        Ok(())
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let mut subscriber = self.shared.borrow_mut();
-        let subscriber = &mut *subscriber;
-        if let Some(end) = subscriber.end {
-            return Poll::Ready(end);
-        }
-        if subscriber.poll_left(cx).is_ready() {
-            return Poll::Ready(End::Client);
-        }
-        loop {
-            if subscriber.stalled.is_some() || !subscriber.rest.is_empty() {
-                let advanced = self.seat.visit(|visit| subscriber.poll_advance(cx, visit));
-                if let Poll::Ready(Err(end)) = advanced {
-                    return Poll::Ready(end);
-                }
-            }
-            let due = self.clock.poll(cx, subscriber.written, subscriber.stalled);
-            match due {
-                Poll::Ready(Tick::End(end)) => return Poll::Ready(end),
-                Poll::Ready(Tick::Heartbeat) => {
-                    let owed = subscriber.position.take_owed();
-                    let id = owed.map(|seq| self.seat.channel().id(seq));
-                    subscriber.rest = prelude::heartbeat(subscriber.form, id);
-                    subscriber.record.heartbeat();
-                }
-                Poll::Pending => break,
-            }
-        }
-        match &mut subscriber.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            empty => *empty = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    /// Ends the subscription. An end of ours comes at an event's border, with the last chunk; a client that is slow
-    /// gets nothing more, and sees that the response was cut.
-    async fn finish(self, end: End, bridge: &Arc<Bridge>) {
-        // From here on the sweep does not know it any more.
-        drop((self.seat, self.clock));
-        let silence = self.shared.borrow().written.elapsed();
-        if matches!(end, End::Age | End::Drain | End::BackendFailed) {
-            let farewell = farewell(&self.shared, bridge);
-            // A client that does not take it in time, or has left, is gone anyway.
-            let _: Result<io::Result<()>, _> = Box::pin(timeout(FAREWELL, farewell)).await;
-        }
-        if let Some(subscriber) = Rc::into_inner(self.shared) {
-            subscriber.into_inner().record.close(end, silence);
-        }
-    }
-}
-
-async fn farewell(shared: &RefCell<Subscriber>, bridge: &Arc<Bridge>) -> io::Result<()> {
-    poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
-    let form = shared.borrow().form;
-    shared.borrow_mut().rest = prelude::closing(bridge, form);
-    poll_fn(|cx| shared.borrow_mut().poll_rest(cx, Instant::now())).await?;
-    poll_fn(|cx| Pin::new(&mut shared.borrow_mut().stream).poll_shutdown(cx)).await
 }

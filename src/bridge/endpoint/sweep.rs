@@ -40,6 +40,8 @@ pub(super) enum Member {
     Socket(Rc<RefCell<Subscriber>>),
     /// The sweep wakes its body, inside HTTP/2.
     Body(Rc<RefCell<Reader>>),
+    /// The sweep wakes a long poll.
+    Poll(Rc<Notify>),
 }
 
 /// What a visit needs to know.
@@ -168,6 +170,7 @@ impl Roster {
                     socket.borrow_mut().visit(&mut cx, &mut visit, &self.slow);
                 }
                 Member::Body(body) => body.borrow_mut().visit(&visit, &self.slow),
+                Member::Poll(poll) => poll.notify_one(),
             }
         }
         (end < members.capacity()).then_some(end)

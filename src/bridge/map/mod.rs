@@ -4,6 +4,8 @@
 
 mod message;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -39,7 +41,14 @@ pub fn append_gap(writer: &mut Writer, channel: &Channel, told: Gap) -> u64 {
 
 /// Encodes a gap. `id` is the place just before the next event, so that the gap is told once.
 pub fn gap(gap: Gap, id: EventId, out: &mut Vec<u8>) {
-    let payload = match gap {
+    id.write(out);
+    own("streamgate.gap", &gap_payload(gap), out);
+}
+
+/// What is told of a gap, as JSON.
+#[must_use]
+pub fn gap_payload(gap: Gap) -> String {
+    match gap {
         Gap::Evicted { missed } => format!(r#"{{"reason":"evicted","missed":{missed}}}"#),
         Gap::Epoch => r#"{"reason":"epoch","missed":null}"#.to_owned(),
         Gap::Ahead => r#"{"reason":"ahead"}"#.to_owned(),
@@ -52,9 +61,7 @@ pub fn gap(gap: Gap, id: EventId, out: &mut Vec<u8>) {
         Gap::UpstreamReconnect { down_ms } => {
             format!(r#"{{"reason":"upstream_reconnect","down_ms":{down_ms}}}"#)
         }
-    };
-    id.write(out);
-    own("streamgate.gap", &payload, out);
+    }
 }
 
 #[derive(Serialize)]
@@ -92,6 +99,12 @@ pub fn status(upstream: Upstream, out: &mut Vec<u8>) {
 /// Encodes `streamgate.status` for a client that cannot be served now and is about to be sent away.
 pub fn busy(out: &mut Vec<u8>) {
     own("streamgate.status", r#"{"state":"busy"}"#, out);
+}
+
+/// Encodes `streamgate.ping`: a heartbeat that a page can see, with the time in milliseconds after which the next is due.
+pub fn ping(every: Duration, out: &mut Vec<u8>) {
+    let payload = format!(r#"{{"interval":{}}}"#, every.as_millis());
+    own("streamgate.ping", &payload, out);
 }
 
 fn own(name: &str, payload: &str, out: &mut Vec<u8>) {

@@ -36,6 +36,7 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
         on_gap: table.on_gap.map_or(OnGap::Available, |on_gap| on_gap.0),
         slow: slow(&table.slow),
         heartbeat: table.heartbeat.map_or(Some(seconds(15)), |time| time.0),
+        heartbeat_event: table.heartbeat_event.value().copied().unwrap_or(false),
         retry: Retry {
             base: table
                 .retry
@@ -216,6 +217,9 @@ fn limits(table: &Field<bridge::BridgeLimits>) -> BridgeLimits {
             .get(|limits| &limits.channels)
             .map_or(1_000, |count| to_usize(count.0)),
         max_age: table.get(|limits| &limits.max_age).and_then(|time| time.0),
+        accept_rate: table
+            .get(|limits| &limits.accept_rate)
+            .map_or(1_000, |rate| rate.0 as u32),
     }
 }
 

@@ -41,9 +41,11 @@ pub struct Bridge {
     pub slow: Slow,
     /// A comment after this much silence, ±10 % for each client. Default 15 s; `None` (`"0"`): off.
     pub heartbeat: Option<Duration>,
+    /// Whether a heartbeat is an event `streamgate.ping`, which a page can see. Default false: a comment.
+    pub heartbeat_event: bool,
     /// `retry = { base, spread }`: each client's own `retry:`.
     pub retry: Retry,
-    /// `limits = { subscribers, channels, max_age }`
+    /// `limits = { subscribers, channels, max_age, accept_rate }`
     pub limits: BridgeLimits,
     /// `publish = { enabled, max_size }`; `None`: not enabled.
     pub publish: Option<Publish>,
@@ -184,6 +186,8 @@ pub struct BridgeLimits {
     pub channels: usize,
     /// A subscription's whole life, shortened by up to a tenth at random. Default none (`"0"`).
     pub max_age: Option<Duration>,
+    /// Clients that may come back in a second after an end of ours. Default 1 000.
+    pub accept_rate: u32,
 }
 
 /// `publish = { … }`

@@ -53,6 +53,8 @@ table! {
         slow: Slow,
         /// A comment to each client after this much silence. Default `"15s"`, from `"1s"` to `"1h"`; `"0"`: never.
         heartbeat: TimeLimit<SECOND, HOUR>,
+        /// `true`: the heartbeat is an event `streamgate.ping`, which pages can see, and not a comment. Default `false`.
+        heartbeat_event: bool,
         /// How long clients are told to wait before they come back.
         retry: Retry,
         /// How much one bridge may take.
@@ -139,6 +141,8 @@ table! {
         channels: Integer<1, 1_000_000>,
         /// How long a client may stay, shortened by up to a tenth at random. Default `"0"`: no limit.
         max_age: TimeLimit<SECOND, { 365 * DAY }>,
+        /// Clients that are sent away at once are told to come back no faster than so many a second. Default `1000`.
+        accept_rate: Integer<1, 1_000_000>,
     }
 }
 

@@ -108,6 +108,7 @@ impl Gate {
             id: RequestId::random(),
             route: "/live".into(),
             fields: &Rendered::default(),
+            is_listed: false,
         };
         answer(&self.bridge, request, asked).await
     }

@@ -65,52 +65,6 @@ fn options_and_head_open_nothing() {
 }
 
 #[test]
-fn a_client_that_wants_something_else_is_refused() {
-    let table = [
-        (None, true),
-        (Some("text/event-stream"), true),
-        (Some("application/json, */*;q=0.1"), true),
-        (Some("text/*"), true),
-        (Some("application/json"), false),
-    ];
-    for (accept, expected) in table {
-        let mut headers = HeaderMap::new();
-        accept.map(|accept| headers.insert("accept", accept.parse().unwrap()));
-        assert_eq!(check_accept(&headers).is_ok(), expected, "{accept:?}");
-    }
-}
-
-#[test]
-fn a_cursor_comes_from_the_header_before_the_query() {
-    let id = "0123456789-7";
-    let parsed = Cursor::parse(id);
-    let table = [
-        (None, None, Cursor::Absent),
-        (Some(""), Some("lastEventId=latest"), Cursor::Latest),
-        (Some(id), Some("lastEventId=latest"), parsed),
-        (None, Some("a=b&last_event_id=0123456789%2D7"), parsed),
-        (None, Some("evs_last_event_id=earliest"), Cursor::Earliest),
-        (
-            None,
-            Some("evs_last_event_id=latest&lastEventId=earliest"),
-            Cursor::Earliest,
-        ),
-        (None, Some("lastEventId=%ff"), Cursor::Unreadable),
-        (Some("\u{e9}"), None, Cursor::Unreadable),
-    ];
-    for (header, query, expected) in table {
-        let mut headers = HeaderMap::new();
-        header.map(|id| {
-            headers.insert(
-                "last-event-id",
-                HeaderValue::from_bytes(id.as_bytes()).unwrap(),
-            )
-        });
-        assert_eq!(cursor(&headers, query), expected, "{header:?} {query:?}");
-    }
-}
-
-#[test]
 fn over_the_limit_a_client_is_sent_away_with_a_200() {
     worker(async {
         let mut config = config(&[9]);

@@ -249,6 +249,7 @@ fn a_subscribers_own_state_stays_small() {
             subscription: gate.bridge.subscribe(&Captures::empty(), &guard).unwrap(),
             cursor: Cursor::Absent,
             form: Form::SseChunked,
+            dialect: Dialect::EventStream,
             filter: None,
             client: ClientAddr(([127, 0, 0, 1], 1).into()),
             id: RequestId::random(),
@@ -264,7 +265,7 @@ fn a_subscribers_own_state_stays_small() {
             guard,
         };
         let (task, shared) = (
-            size_of_val(&sse::run(plan, taken)),
+            size_of_val(&task::run(plan, taken)),
             size_of::<sse::Subscriber>(),
         );
         assert!(task + shared <= 1_024, "{task} + {shared}");
