@@ -178,6 +178,49 @@ async fn a_gate_that_starts_anew_is_found_again_and_the_gap_is_told() {
     browser.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_tells_the_same_and_misses_nothing() {
+    let mut feeds = Backend::by_hand().await;
+    let page = site(PAGE).await;
+    let keys = "publish = { enabled = true }\nretry = { base = \"250ms\", spread = \"0\" }\nidle = { linger = \"3s\" }";
+    let gate = Gate::start(&format!(
+        "{}{}",
+        page.for_everything(),
+        bridge(&feeds, keys)
+    ))
+    .await;
+    let relay = Relay::to(gate.https).await;
+    let browser = window(relay.address.port()).await;
+    for way in ["sse", "websocket", "poll"] {
+        run(
+            &browser,
+            &format!("heard.length = 0; listen({{ ways: ['{way}'] }})"),
+        )
+        .await;
+        let mut feed = feeds.feed().await;
+        browser.until("named('open').length == 1").await;
+        feed.text("one\nand two").await;
+        feed.binary(b"hello").await;
+        browser.until("named('binary').length == 1").await;
+        relay.cut();
+        feed.text("while away").await;
+        browser.until("named('message').length == 2").await;
+        assert_eq!(
+            browser.value("named('message')").await,
+            json!(["one\nand two", "while away"]),
+            "{way}"
+        );
+        assert_eq!(browser.value("named('gap')").await, json!([]), "{way}");
+        assert_eq!(browser.value("feed.way").await, json!(way));
+        run(&browser, "say('back')").await;
+        assert_eq!(feed.next_text().await, "back");
+        run(&browser, "feed.close()").await;
+        // Nobody listens any more: the feed is let go, and the next way begins with another.
+        assert_eq!(feed.close_code().await, Some(1000), "{way}");
+    }
+    browser.close().await;
+}
+
 /// A bridge that the test plays: all requests for `/live/a` come to `requests`.
 struct Played {
     requests: Backend,

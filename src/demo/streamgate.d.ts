@@ -59,8 +59,6 @@ export interface Callbacks {
   state?(state: State, way: Way): void;
   /** Once at most, and not after `close()`. */
   ended?(why: Ended): void;
-  /** What streamgate says of a message that this client sent over a WebSocket. */
-  error?(error: { status: number }): void;
 }
 
 export interface Options {

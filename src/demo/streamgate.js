@@ -21,7 +21,7 @@ const REQUEST = 60_000;
 const EMPTY_POLL = 1_000;
 /** Messages that may wait to be sent. */
 const OUTBOX = 64;
-const OWN = ['streamgate.open', 'streamgate.gap', 'streamgate.status', 'streamgate.ping', 'streamgate.error'];
+const OWN = ['streamgate.open', 'streamgate.gap', 'streamgate.status', 'streamgate.ping'];
 
 /** Why a message was not sent, as far as is known. */
 export class SendError extends Error {
@@ -54,7 +54,7 @@ export class Streamgate {
 
   /**
    * @param {string | URL} url The path of the bridge.
-   * @param {object} on Callbacks: `message`, `events` (by name), `open`, `gap`, `status`, `state`, `ended`, `error`.
+   * @param {object} on Callbacks: `message`, `events` (by name), `open`, `gap`, `status`, `state`, `ended`.
    * @param {object} options `lastEventId`, `session`, `ways`, `patience`, `silence`, `withCredentials`.
    */
   constructor(url, on = {}, options = {}) {
@@ -186,7 +186,6 @@ export class Streamgate {
     if (name === 'streamgate.open') this.#opened(told);
     else if (name === 'streamgate.gap') this.#call(this.#on.gap, told, { event: name, id });
     else if (name === 'streamgate.status') this.#call(this.#on.status, told, { event: name, id });
-    else if (name === 'streamgate.error') this.#call(this.#on.error, told);
     else if (name === 'streamgate.ping') this.#watch(line, told);
     else this.#call(name === 'message' ? this.#on.message : this.#on.events?.[name], data, { event: name, id });
     // A feed that is over says so by its last id; coming back would only be answered by 204.
@@ -336,7 +335,7 @@ function overPolls(end) {
 }
 
 async function followPolls(end, signal) {
-  for (let first = true; !signal.aborted; first = false) {
+  for (let last = null; !signal.aborted;) {
     const began = Date.now();
     // Whatever is a poll has `after`, a first one without a value.
     const address = end.address({ after: end.cursor() });
@@ -349,20 +348,22 @@ async function followPolls(end, signal) {
     if (!answer.ok) return end.lost(retryAfter(answer));
     const told = await answer.json();
     if (signal.aborted) return;
-    deliver(end, told, first);
+    deliver(end, told, last);
+    last = told;
     if (!told.events.length && Date.now() - began < EMPTY_POLL) {
       await new Promise((resume) => setTimeout(resume, EMPTY_POLL));
     }
   }
 }
 
-/** What a poll brought, in the order of a stream. */
-function deliver(end, told, first) {
-  const { channel, session = null, gap, events, cursor } = told;
+/** What a poll brought since the last one, in the order of a stream. */
+function deliver(end, told, last) {
+  const { channel, session = null, gap, events, cursor, upstream } = told;
   end.alive();
   if (gap) end.event('streamgate.gap', gap);
-  if (first) end.event('streamgate.open', { channel, session, resumed: Boolean(end.cursor()) && !gap, replay: events.length });
+  if (!last) end.event('streamgate.open', { channel, session, resumed: Boolean(end.cursor()) && !gap, replay: events.length });
   for (const { event, id, data } of events) end.event(event || 'message', data, id);
+  if (upstream && upstream !== (last?.upstream ?? 'up')) end.event('streamgate.status', { upstream });
   // The cursor may be past the last event: what was filtered moves it too.
   end.event('streamgate.ping', {}, cursor);
 }
