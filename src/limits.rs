@@ -154,7 +154,7 @@ impl Drop for StreamPermit {
 }
 
 /// What counts as one client: an IPv4 address, or a /64 of IPv6, which is what one subscriber gets.
-fn network(client: IpAddr) -> IpAddr {
+pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(v6) => {
             let kept = u128::from(v6) >> 64 << 64;

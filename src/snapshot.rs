@@ -155,6 +155,11 @@ impl Snapshot {
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
     }
+
+    /// All bridges, whether a route leads to them or not.
+    pub fn bridges(&self) -> impl Iterator<Item = &Arc<Bridge>> {
+        self.bridges.values()
+    }
 }
 
 fn router(

@@ -78,29 +78,6 @@ async fn invalid_utf8_fails_the_feed_with_1007() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_too_long_is_a_gap() {
-    let mut backend = Backend::by_hand().await;
-    let gate = Gate::start(&bridge(
-        &backend,
-        &format!("{QUICK}\nmax_message = \"1KiB\""),
-    ))
-    .await;
-    let (mut subscriber, mut feed) = open(&gate, &mut backend).await;
-    feed.text(&"x".repeat(1024)).await;
-    assert_eq!(subscriber.message().await.len(), 1024);
-    feed.text(&"x".repeat(5_000)).await;
-    let gap = subscriber.next_but_status().await;
-    assert_eq!(gap.name, "streamgate.gap");
-    assert_eq!(gap.json()["reason"], "oversize", "{gap:?}");
-    assert!(
-        gap.json()["bytes"]
-            .as_u64()
-            .is_some_and(|bytes| bytes > 1024),
-        "{gap:?}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_feed_that_answers_no_ping_is_dead() {
     let mut backend = Backend::by_hand().await;
     let idle = format!("{QUICK}\nidle = {{ ping = \"1s\", pong = \"1s\" }}");

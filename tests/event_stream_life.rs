@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Backend, Exchange, Gate, H2Client, Heard, Subscriber, TlsWire, silence, stays_pending, within,
+    Backend, Exchange, Gate, H2Client, H2Response, Heard, Subscriber, TlsWire, silence,
+    stays_pending, within,
 };
 
 const ASK: &str = "GET /events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
@@ -139,6 +140,50 @@ async fn heartbeats_are_no_activity_and_silence_ends_a_stream_in_order() {
     let closed = |line: &crate::harness::Line| line.message() == "stream close";
     let line = gate.logged("the stream's end", closed).await;
     assert!(line.has("reason", "idle"), "{line:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_trailers_is_ended_by_its_server() {
+    let mut backend = Backend::by_hand().await;
+    let gate = gate(&backend, "").await;
+    let mut client = H2Client::connect(&gate).await;
+    let request = http::Request::get("https://localhost/call");
+    let (response, _) = client.begin(request.body(()).unwrap(), true).await;
+    let mut exchange = backend.next().await;
+    exchange.answer_in_chunks("application/grpc").await;
+    let mut response = H2Response::from(within("a head", response).await.unwrap());
+    let end = "2\r\nhi\r\n0\r\ngrpc-status: 0\r\n\r\n";
+    exchange.wire.send(end).await;
+    assert_eq!(response.text().await, "hi");
+    assert_eq!(response.trailers().await.unwrap()["grpc-status"], "0");
+    let closed = |line: &crate::harness::Line| line.message() == "stream close";
+    let line = gate.logged("the stream's end", closed).await;
+    assert!(line.has("reason", "backend"), "{line:?}");
+    assert!(line.has("bytes_out", "2"), "{line:?}");
+}
+
+/// A client that takes nothing is not known to have left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_a_drain_tears_off_was_not_left_by_its_client() {
+    let mut backend = Backend::by_hand().await;
+    let mut gate = gate(&backend, "[server]\ndrain_timeout = \"1s\"\n").await;
+    let mut client = H2Client::connect(&gate).await;
+    let request = http::Request::get("https://localhost/events");
+    let (response, _) = client.begin(request.body(()).unwrap(), true).await;
+    let mut exchange = backend.next().await;
+    exchange.answer_in_chunks("text/event-stream").await;
+    let _unread = within("a head", response).await.unwrap();
+    // More than its window.
+    let event = format!("data: {}\n\n", "x".repeat(1000));
+    for _ in 0..100 {
+        exchange.wire.send_chunk(&event).await;
+    }
+    client.ping().await;
+    gate.signal("TERM");
+    let closed = |line: &crate::harness::Line| line.message() == "stream close";
+    let line = gate.logged("the stream's end", closed).await;
+    assert!(line.has("reason", "cut"), "{line:?}");
+    gate.ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,6 +140,32 @@ async fn an_event_stream_counts_while_it_lives() {
         .await;
 }
 
+/// What stands behind a chunk's data is nothing that the client waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn framing_that_comes_by_itself_is_not_delayed() {
+    let mut backend = Backend::by_hand().await;
+    let (gate, admin) = measured(&backend.for_everything()).await;
+    let mut client = gate.tls().await;
+    client
+        .send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut exchange = backend.next().await;
+    exchange.answer_in_chunks("text/event-stream").await;
+    assert_eq!(client.head().await.status(), 200);
+    let of = "{kind=\"event_stream\",route=\"/*\"}";
+    let sent = format!("streamgate_stream_sent_bytes_total{of}");
+    for number in 1..=3_u8 {
+        exchange.wire.send("9\r\ndata: x\n\n").await;
+        assert_eq!(client.body_bytes(9).await, b"data: x\n\n");
+        admin.counts(&[(&sent, 9.0 * f64::from(number))]).await;
+        exchange.wire.send("\r\n").await;
+    }
+    exchange.wire.end_chunks().await;
+    client.text().await;
+    let delayed = "streamgate_stream_added_delay_seconds_count{kind=\"event_stream\"}";
+    admin.counts(&[(delayed, 3.0)]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_counts_its_events_and_heartbeats() {
     let mut feeds = Backend::by_hand().await;

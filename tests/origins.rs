@@ -121,3 +121,68 @@ async fn a_bridge_is_used_from_listed_pages_only() {
         assert_eq!(head.status(), status, "{method} {origin}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_page_may_read_a_bridge_and_no_other() {
+    let feed = Backend::by_hand().await;
+    let gate = Gate::start(&format!("{}{ORIGINS}", bridge(&feed, ""))).await;
+    let origin = "https://a.example.net";
+    let mut client = gate.tls().await;
+    client
+        .send(format!(
+            "OPTIONS /live/a HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: last-event-id\r\n\r\n"
+        ))
+        .await;
+    let head = client.head().await;
+    assert_eq!(head.status(), 204);
+    assert_eq!(head.get("access-control-allow-origin"), Some(origin));
+    assert_eq!(
+        head.get("access-control-allow-methods"),
+        Some("GET, HEAD, OPTIONS")
+    );
+    let allowed = head.get("access-control-allow-headers").unwrap();
+    assert!(allowed.contains("last-event-id"), "{allowed}");
+    for (fields, status, told) in [
+        (format!("Origin: {origin}\r\n"), 200, Some(origin)),
+        ("Sec-Fetch-Site: same-origin\r\n".to_owned(), 200, None),
+        ("Sec-Fetch-Site: cross-site\r\n".to_owned(), 403, None),
+        ("Sec-Fetch-Site: same-site\r\n".to_owned(), 403, None),
+        ("Origin: https://evil.test\r\n".to_owned(), 403, None),
+    ] {
+        let mut client = gate.tls().await;
+        client
+            .send(format!(
+                "GET /live/a HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
+            ))
+            .await;
+        let head = client.head().await;
+        assert_eq!(head.status(), status, "{fields}");
+        assert_eq!(head.get("access-control-allow-origin"), told, "{fields}");
+        if status == 200 {
+            assert_eq!(head.get("vary"), Some("origin"), "{fields}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_page_of_another_site_may_publish() {
+    let mut backend = Backend::by_hand().await;
+    let config = bridge(&backend, "publish = { enabled = true }");
+    let gate = Gate::start(&format!("{config}{ORIGINS}")).await;
+    let (_stream, mut feed) = crate::bridge::open(&gate, &mut backend).await;
+    let mut client = gate.tls().await;
+    client
+        .send(
+            "POST /live/a HTTP/1.1\r\nHost: localhost\r\nOrigin: https://app.example.org\r\n\
+             Sec-Fetch-Site: cross-site\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi",
+        )
+        .await;
+    let head = client.head().await;
+    assert_eq!(head.status(), 204);
+    assert_eq!(
+        head.get("access-control-allow-origin"),
+        Some("https://app.example.org")
+    );
+    assert_eq!(feed.next_text().await, "hi");
+}

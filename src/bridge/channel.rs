@@ -15,6 +15,9 @@ use super::counts::Counts;
 use super::cursor::{Epoch, EventId};
 use super::log::Log;
 use super::map::Upstream;
+use super::repeat::Repeats;
+use super::reply::Replies;
+use super::session::Session;
 
 /// Publishes that wait for the feed's task; more are refused as if the feed were down.
 const PUBLISHES: usize = 64;
@@ -56,8 +59,16 @@ pub struct Channel {
     users: AtomicUsize,
     /// Told when `users` falls to zero.
     unused: Notify,
+    /// Told when `users` rises.
+    entered: Notify,
     wakers: ArcSwap<Vec<Arc<Notify>>>,
     publish: mpsc::Sender<Publish>,
+    /// Only in session mode.
+    session: Option<Session>,
+    /// Publishers that wait for the feed's answer.
+    pub(super) replies: Replies,
+    /// What became of messages that may be sent again.
+    pub(super) repeats: Repeats,
 }
 
 impl Channel {
@@ -80,10 +91,29 @@ impl Channel {
             upstream: AtomicU8::new(Upstream::Connecting as u8),
             users: AtomicUsize::new(1),
             unused: Notify::new(),
+            entered: Notify::new(),
             wakers: ArcSwap::default(),
             publish,
+            session: None,
+            replies: Replies::default(),
+            repeats: Repeats::default(),
         };
         (channel, publishes)
+    }
+
+    /// The same channel as that of one session, whose epoch it has.
+    pub(super) fn of_session(self, session: Session) -> Self {
+        Self {
+            epoch: session.id().epoch(),
+            session: Some(session),
+            ..self
+        }
+    }
+
+    /// Its session, in session mode.
+    #[must_use]
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
     }
 
     /// What sets it apart from the bridge's other channels.
@@ -136,6 +166,7 @@ impl Channel {
         match self.upstream.load(Ordering::Acquire) {
             up if up == Upstream::Up as u8 => Upstream::Up,
             lost if lost == Upstream::Reconnecting as u8 => Upstream::Reconnecting,
+            ended if ended == Upstream::Ended as u8 => Upstream::Ended,
             gone if gone == Upstream::Gone as u8 => Upstream::Gone,
             _ => Upstream::Connecting,
         }
@@ -161,6 +192,10 @@ impl Channel {
     /// Says where the feed stands, and wakes every worker that has subscribers.
     pub(super) fn set_upstream(&self, upstream: Upstream) {
         self.upstream.store(upstream as u8, Ordering::Release);
+        if upstream != Upstream::Up {
+            // What was asked of the connection that is gone is not answered on another.
+            self.replies.clear();
+        }
         self.wake();
     }
 
@@ -197,12 +232,21 @@ impl Channel {
     /// One more user. Only under the bridge's lock, so that a channel without users stays so while it is removed.
     pub(super) fn enter(&self) {
         self.users.fetch_add(1, Ordering::AcqRel);
+        self.entered.notify_waiters();
     }
 
     pub(super) fn leave(&self) {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.unused.notify_one();
         }
+    }
+
+    /// Returns when somebody has come since it was first polled.
+    ///
+    /// # Cancel safety
+    /// Who comes while nobody waits is not told of.
+    pub(super) async fn entered(&self) {
+        self.entered.notified().await;
     }
 
     /// Returns after the last user has left. One may have come since.

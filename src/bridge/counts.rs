@@ -26,6 +26,14 @@ pub struct Counts {
     pub unmapped: Count,
     /// Binary messages that were left out, by `binary = "reject"`.
     pub rejected: Count,
+    /// Messages that were left out because they are over `max_message`.
+    pub oversize: Count,
+    /// Connections to feeds that failed with 1007, for a text that is not UTF-8.
+    pub invalid_utf8: Count,
+    /// Connections to feeds that were open and are lost, in order or not.
+    pub feeds_lost: Count,
+    /// Attempts to connect to a feed that failed.
+    pub feeds_refused: Count,
     /// Clients that were too slow and were cut off.
     pub slow_disconnected: Count,
     /// Times that a slow client skipped to the newest event.

@@ -5,24 +5,37 @@
 
 use std::fmt;
 
-use crate::config::model::{OnGap, Start};
+use tokio::time::Instant;
 
-use super::log::View;
+use crate::config::model::{OnGap, Start, Verdict};
+
+use super::log::{Newest, View};
 
 /// Ids are shorter than this; a longer one was not made here.
 const LONGEST_ID: usize = 64;
 const EPOCH_LEN: usize = 10;
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// One continuous life of a log: ten random digits of base 36, new whenever continuity is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; EPOCH_LEN]);
 
 impl Epoch {
     /// A new epoch.
     #[must_use]
     pub fn random() -> Self {
-        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         Self(std::array::from_fn(|_| DIGITS[fastrand::usize(..36)]))
+    }
+
+    /// The epoch that these bytes make, of which the first eight count.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        let take = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        let mut number = bytes.iter().take(8).fold(0, take);
+        Self(std::array::from_fn(|_| {
+            let digit = DIGITS[(number % 36) as usize];
+            number /= 36;
+            digit
+        }))
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -64,13 +77,54 @@ impl EventId {
     }
 }
 
-impl fmt::Display for EventId {
+impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.epoch.0.iter().try_for_each(|digit| {
+        self.0.iter().try_for_each(|digit| {
             use fmt::Write as _;
             f.write_char(char::from(*digit))
-        })?;
-        write!(f, "-{}", self.seq)
+        })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+/// An id that ends a client's stream for good: whoever brings it is told the verdict, on any node and at any time, for
+/// it stands in the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinalId {
+    /// Where the log ended.
+    pub id: EventId,
+    /// What is told.
+    pub verdict: Verdict,
+}
+
+impl FinalId {
+    /// Reads an id as it is displayed.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, word) = text.rsplit_once('-')?;
+        let verdict = match word {
+            "end" => Verdict::Done,
+            status => Verdict::ALL.into_iter().find(|verdict| {
+                *verdict != Verdict::Done && verdict.status().to_string() == status
+            })?,
+        };
+        let id = EventId::parse(id)?;
+        Some(Self { id, verdict })
+    }
+}
+
+/// `<epoch>-<seq>-end`, or with the status in place of the `end`.
+impl fmt::Display for FinalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verdict {
+            Verdict::Done => write!(f, "{}-end", self.id),
+            verdict => write!(f, "{}-{}", self.id, verdict.status()),
+        }
     }
 }
 
@@ -85,6 +139,8 @@ pub enum Cursor {
     Latest,
     /// Right behind this event.
     Behind(EventId),
+    /// At the end of a session that is over for good.
+    Over(Verdict),
     /// It says something that no log gave it.
     Unreadable,
 }
@@ -98,7 +154,11 @@ impl Cursor {
             "earliest" => Self::Earliest,
             "latest" => Self::Latest,
             long if long.len() > LONGEST_ID => Self::Unreadable,
-            id => EventId::parse(id).map_or(Self::Unreadable, Self::Behind),
+            id => match (EventId::parse(id), FinalId::parse(id)) {
+                (Some(id), _) => Self::Behind(id),
+                (None, Some(over)) => Self::Over(over.verdict),
+                (None, None) => Self::Unreadable,
+            },
         }
     }
 }
@@ -143,44 +203,92 @@ pub struct Opening {
     pub gap: Option<Gap>,
     /// Whether it goes on where it was.
     pub resumed: bool,
-    /// How many events of the log it gets.
+    /// How many events of the past it gets, if it has no filter.
     pub replay: u64,
+    /// Whether these are what is newest for each key, and not all of the log from [`Opening::next`] on.
+    pub is_snapshot: bool,
 }
 
 /// Where a client with `cursor` begins, in a log of `epoch` as `view` shows it.
 #[must_use]
 pub fn resolve(cursor: Cursor, epoch: Epoch, view: &View, start: Start, on_gap: OnGap) -> Opening {
-    let (floor, head) = (view.floor(), view.head());
-    let after_gap = match on_gap {
-        OnGap::Available => floor,
-        OnGap::Live | OnGap::Snapshot => head,
+    let log = |next| Place {
+        next,
+        replay: view.head() - next,
+        is_snapshot: false,
     };
-    let fresh = |next| (next, None, false);
-    let broken = |gap| (after_gap, Some(gap), false);
-    let (next, gap, resumed) = match cursor {
-        Cursor::Absent if start == Start::Live => fresh(head),
-        Cursor::Absent | Cursor::Earliest => fresh(floor),
-        Cursor::Latest => fresh(head),
-        Cursor::Unreadable => broken(Gap::BadId),
+    let start = || match start {
+        Start::Live => log(view.head()),
+        Start::Snapshot => snapshot(view),
+        Start::Replay | Start::Earliest => log(view.floor()),
+        Start::Newest(count) => log(view.head().saturating_sub(count).max(view.floor())),
+        Start::Recent(age) => log(Instant::now()
+            .checked_sub(age)
+            .map_or(view.floor(), |time| view.since(time))),
+    };
+    let broken = |gap| {
+        let place = match on_gap {
+            OnGap::Available => log(view.floor()),
+            OnGap::Snapshot => snapshot(view),
+            OnGap::Live => log(view.head()),
+        };
+        (place, Some(gap), false)
+    };
+    let (place, gap, resumed) = match cursor {
+        Cursor::Absent => (start(), None, false),
+        Cursor::Earliest => (log(view.floor()), None, false),
+        Cursor::Latest => (log(view.head()), None, false),
+        // Who is told that it is over is not served; nobody gets here with that.
+        Cursor::Unreadable | Cursor::Over(_) => broken(Gap::BadId),
         Cursor::Behind(id) if id.epoch != epoch => broken(Gap::Epoch),
         Cursor::Behind(id) => match id.seq.checked_add(1) {
-            Some(next) if next < floor => broken(Gap::Evicted {
-                missed: after_gap - next,
+            Some(next) if next < view.floor() => broken(Gap::Evicted {
+                missed: missed(view, next, on_gap),
             }),
-            Some(next) if next <= head => (next, None, true),
+            Some(next) if next <= view.head() => (log(next), None, true),
             _ => broken(Gap::Ahead),
         },
     };
     Opening {
-        next,
+        next: place.next,
         gap,
         resumed,
-        replay: head - next,
+        replay: place.replay,
+        is_snapshot: place.is_snapshot,
     }
+}
+
+/// A place to begin at.
+struct Place {
+    next: u64,
+    replay: u64,
+    is_snapshot: bool,
+}
+
+/// What is newest for each key; its first event's place, so that who is cut off before it has come gets what follows.
+fn snapshot(view: &View) -> Place {
+    let (first, count) = view.newest().map_or((None, 0), Newest::extent);
+    Place {
+        next: first.unwrap_or(view.head()).min(view.head()),
+        replay: count,
+        is_snapshot: first.is_some(),
+    }
+}
+
+/// How many events from `next` on a client does not get that goes on as `on_gap` says.
+fn missed(view: &View, next: u64, on_gap: OnGap) -> u64 {
+    let kept = match on_gap {
+        OnGap::Available => view.head() - view.floor(),
+        OnGap::Snapshot => view.newest().map_or(0, |newest| newest.count_from(next)),
+        OnGap::Live => 0,
+    };
+    (view.head() - next).saturating_sub(kept)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -199,6 +307,7 @@ mod tests {
             gap,
             resumed,
             replay,
+            is_snapshot: false,
         }
     }
 
@@ -230,6 +339,34 @@ mod tests {
         }
         .write(&mut out);
         assert_eq!(out, b"id: 0123456789-7\n");
+    }
+
+    #[test]
+    fn an_id_that_ends_a_session_says_so_by_itself() {
+        let id = EventId {
+            epoch: EPOCH,
+            seq: 7,
+        };
+        for verdict in Verdict::ALL {
+            let text = FinalId { id, verdict }.to_string();
+            assert_eq!(Cursor::parse(&text), Cursor::Over(verdict), "{text}");
+            assert!(text.len() < LONGEST_ID);
+        }
+        assert_eq!(
+            Cursor::parse("0123456789-7-end"),
+            Cursor::Over(Verdict::Done)
+        );
+        for text in [
+            "0123456789-end",
+            "0123456789-7-200",
+            "0123456789-7-204",
+            "0123456789-7-500",
+            "0123456789-7-end-end",
+            "-end",
+            "0123456789-7-0401",
+        ] {
+            assert_eq!(Cursor::parse(text), Cursor::Unreadable, "{text}");
+        }
     }
 
     #[test]
@@ -280,8 +417,23 @@ mod tests {
             let found = resolve(cursor, EPOCH, &view, Start::Live, on_gap);
             assert_eq!(found, expected, "{cursor:?}");
         }
-        let replayed = resolve(Cursor::Absent, EPOCH, &view, Start::Replay, live);
-        assert_eq!(replayed, opening(11, None, false, 10));
+        let starts = [
+            (Start::Replay, opening(11, None, false, 10)),
+            (Start::Earliest, opening(11, None, false, 10)),
+            (Start::Newest(3), opening(18, None, false, 3)),
+            (Start::Newest(30), opening(11, None, false, 10)),
+            (
+                Start::Recent(Duration::from_secs(3600)),
+                opening(11, None, false, 10),
+            ),
+            (Start::Recent(Duration::ZERO), opening(21, None, false, 0)),
+            // Nothing is kept for a snapshot here.
+            (Start::Snapshot, opening(21, None, false, 0)),
+        ];
+        for (start, expected) in starts {
+            let found = resolve(Cursor::Absent, EPOCH, &view, start, live);
+            assert_eq!(found, expected, "{start:?}");
+        }
     }
 
     proptest! {

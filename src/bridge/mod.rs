@@ -1,6 +1,6 @@
 //! The bridge: a feed, fanned out to many clients as server-sent events, with ids, replay and resume.
 //!
-//! A [`Bridge`] has channels, one for each set of path values; a [`channel::Channel`] has one feed (`source/`) that
+//! A [`Bridge`] has channels, one for each set of path values, in session mode one for each client; a [`channel::Channel`] has one feed (`source/`) that
 //! writes one log; a subscriber (`endpoint/`) is a cursor into the log and a socket. The engine sees bytes and events;
 //! only `endpoint/` knows HTTP.
 //!
@@ -10,24 +10,37 @@
 pub mod channel;
 pub mod counts;
 pub mod cursor;
+pub mod eager;
 pub mod endpoint;
 pub mod log;
 pub mod map;
+mod order;
+mod pace;
 pub mod rejected;
+mod repeat;
+mod reply;
+pub mod session;
 mod source;
+mod values;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc;
+
 use crate::config::model::{self, Mapping};
 use crate::lifecycle::{drain, tasks};
-use crate::route::{Captures, Escape};
+use crate::route::Captures;
 
-use self::channel::Channel;
+use self::channel::{Channel, Publish};
 use self::counts::Counts;
+use self::cursor::Epoch;
 use self::log::{Budget, Writer};
+use self::pace::Paces;
 use self::rejected::Rejected;
+use self::session::{Claim, Happening, Held, Session};
 
 /// One configured bridge and its live channels. Shared by all workers, and kept by a reload that does not change it.
 #[derive(Debug)]
@@ -40,6 +53,17 @@ pub struct Bridge {
     channels: Mutex<HashMap<String, Arc<Channel>>>,
     subscribers: AtomicUsize,
     rejected: Rejected,
+    /// How fast clients publish.
+    paces: Paces<Sender>,
+}
+
+/// Who publishes, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Sender {
+    /// In session mode.
+    Session(Epoch),
+    /// In shared mode: an address, or a network of them.
+    Client(IpAddr),
 }
 
 /// A limit of the bridge is reached: a state that passes.
@@ -63,6 +87,7 @@ impl Bridge {
             config,
             channels: Mutex::default(),
             subscribers: AtomicUsize::new(0),
+            paces: Paces::default(),
             rejected: Rejected::default(),
         })
     }
@@ -97,13 +122,15 @@ impl Bridge {
         self.lock().len()
     }
 
-    /// Subscribes to the channel of `captures`, which is opened if there is none: its feed then runs on this worker.
+    /// Subscribes to the channel of `captures`, or to the session that `claim` names. What is not there is opened: its
+    /// feed then runs on this worker.
     ///
     /// # Errors
     /// [`Full`]: a limit is reached.
     fn subscribe(
         self: &Arc<Self>,
         captures: &Captures,
+        claim: Claim,
         guard: &drain::Guard,
     ) -> Result<Subscription, Full> {
         let limit = self.config.limits.subscribers;
@@ -112,9 +139,16 @@ impl Bridge {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
             .map_err(|_count| Full::Subscribers(limit))?;
         let counted = Counted(self.clone());
-        let lease = self.lease(captures, guard)?;
+        let (lease, held) = match self.config.mode {
+            model::Mode::Shared => (self.lease(captures, guard)?, None),
+            model::Mode::Session => {
+                let (lease, held) = self.hold(captures, claim, guard)?;
+                (lease, Some(held))
+            }
+        };
         Ok(Subscription {
             lease,
+            held,
             _counted: counted,
         })
     }
@@ -124,30 +158,67 @@ impl Bridge {
     /// # Errors
     /// [`Full`]: a limit is reached.
     fn lease(self: &Arc<Self>, captures: &Captures, guard: &drain::Guard) -> Result<Lease, Full> {
-        let key = self.config.share_key.render(captures, Escape::Verbatim);
+        let key = values::key(&self.config, captures);
         let mut channels = self.lock();
         if let Some(channel) = channels.get(&key) {
             channel.enter();
             return Ok(Lease(channel.clone()));
         }
+        let name = self.channel_name(&values::shown(&self.config, captures));
+        let opened = self.open(&mut channels, (key, name), None)?;
+        drop(channels);
+        Ok(self.start(opened, captures, guard))
+    }
+
+    /// How the channel with these values is called.
+    fn channel_name(&self, values: &str) -> Arc<str> {
+        match values {
+            "" => self.config.name.clone(),
+            values => format!("{}/{values}", self.config.name).into(),
+        }
+    }
+
+    /// A new channel under its key and name, with one user. Its feed is still to be started.
+    ///
+    /// # Errors
+    /// [`Full`]: there are as many as may be.
+    fn open(
+        &self,
+        channels: &mut HashMap<String, Arc<Channel>>,
+        (key, name): (String, Arc<str>),
+        session: Option<Session>,
+    ) -> Result<Opened, Full> {
         let limit = self.config.limits.channels;
         if channels.len() >= limit {
             return Err(Full::Channels(limit));
         }
-        let name = match key.as_str() {
-            "" => self.config.name.clone(),
-            key => format!("{}/{key}", self.config.name).into(),
-        };
-        let writer = Writer::new(self.config.replay, Budget::process());
+        let writer = Writer::new(self.config.replay, self.config.snapshot, Budget::process());
         let (mapping, counts) = (self.mapping.clone(), self.counts.clone());
         let (channel, publishes) = Channel::new(key.clone(), name, writer.log(), mapping, counts);
+        let channel = match session {
+            Some(session) => channel.of_session(session),
+            None => channel,
+        };
         let channel = Arc::new(channel);
         channels.insert(key, channel.clone());
-        drop(channels);
+        Ok(Opened {
+            channel,
+            writer,
+            publishes,
+        })
+    }
+
+    /// Starts the feed of a new channel on this worker.
+    fn start(self: &Arc<Self>, opened: Opened, captures: &Captures, guard: &drain::Guard) -> Lease {
+        let Opened {
+            channel,
+            writer,
+            publishes,
+        } = opened;
         let seat = source::Seat::new(self.clone(), channel.clone());
-        let feed = source::websocket::Feed::new(seat, captures, writer, publishes);
+        let feed = source::feed::Feed::new(seat, captures, writer, publishes);
         drop(tasks::spawn(feed.run(guard.clone())));
-        Ok(Lease(channel))
+        Lease(channel)
     }
 
     /// Removes `channel` if it has no users, and says whether it did.
@@ -180,6 +251,13 @@ impl Bridge {
     }
 }
 
+/// A channel without its feed yet.
+struct Opened {
+    channel: Arc<Channel>,
+    writer: Writer,
+    publishes: mpsc::Receiver<Publish>,
+}
+
 /// Keeps a channel open.
 #[derive(Debug)]
 struct Lease(Arc<Channel>);
@@ -194,12 +272,19 @@ impl Drop for Lease {
 #[derive(Debug)]
 struct Subscription {
     lease: Lease,
+    /// In session mode.
+    held: Option<Held>,
     _counted: Counted,
 }
 
 impl Subscription {
     fn channel(&self) -> &Arc<Channel> {
         &self.lease.0
+    }
+
+    /// Ready when another subscriber has taken the session over; never in shared mode.
+    fn taken_over(&self) -> Option<Happening> {
+        self.held.as_ref().map(Held::lost)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The bridge's bookkeeping, and what other tests of the bridge configure.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -7,36 +8,43 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::config::model::{
-    Backoff, BridgeLimits, FeedConnect, FeedIdle, Mapping, OnGap, Publish, Replay, Retry, Slow,
-    SlowPolicy, Source, Start,
+    Backoff, BridgeLimits, FeedConnect, FeedIdle, Mapping, Mode, OnGap, Publish, Replay, Retry,
+    Slow, SlowPolicy, Source, Start, Verdict,
 };
 use crate::lifecycle::drain::Trigger;
-use crate::net::Authority;
+use crate::net::{Authority, ServerAddr};
 use crate::route::Template;
 
 /// The defaults of the reference, with feeds on these ports of the loopback.
 pub(crate) fn config(ports: &[u16]) -> model::Bridge {
     let seconds = Duration::from_secs;
     let source = |port: &u16| Source {
-        authority: Authority {
+        kind: model::FeedKind::WebSocket,
+        server: ServerAddr::from(Authority {
             host: "127.0.0.1".into(),
             port: *port,
-        },
+        }),
         path: Template::parse("/feed").unwrap(),
     };
     model::Bridge {
         name: "prices".into(),
         source: ports.iter().map(source).collect(),
+        mode: Mode::Shared,
         share_key: Template::parse("").unwrap(),
+        tls: None,
         connect: FeedConnect::default(),
+        keepalive: None,
+        resume: None,
         reconnect: Backoff {
             initial: Duration::from_millis(250),
             max: seconds(30),
         },
         idle: FeedIdle {
             linger: seconds(60),
+            eager: false,
             ping: seconds(20),
             pong: seconds(10),
+            silence: None,
         },
         max_message: 1 << 20,
         replay: Replay {
@@ -69,7 +77,10 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
         },
         publish: Some(Publish {
             max_size: 64 * 1024,
+            rate: None,
+            reply: None,
         }),
+        close_map: BTreeMap::from([(1000, Verdict::Done)]),
         open_event: true,
     }
 }
@@ -82,7 +93,7 @@ async fn limits_count_live_subscribers_and_channels() {
     let (trigger, captures) = (Trigger::new(), Captures::empty());
     LocalSet::new()
         .run_until(async {
-            let subscribe = || bridge.subscribe(&captures, &trigger.guard());
+            let subscribe = || bridge.subscribe(&captures, Claim::default(), &trigger.guard());
             let (first, second) = (subscribe().unwrap(), subscribe().unwrap());
             assert_eq!((bridge.subscribers(), bridge.channels()), (2, 1));
             assert_eq!(subscribe().unwrap_err(), Full::Subscribers(2));
@@ -99,7 +110,11 @@ async fn a_channel_too_many_is_refused_and_counts_nobody() {
     let mut config = config(&[9]);
     config.limits.channels = 0;
     let bridge = Bridge::new(Arc::new(config));
-    let full = bridge.subscribe(&Captures::empty(), &Trigger::new().guard());
+    let full = bridge.subscribe(
+        &Captures::empty(),
+        Claim::default(),
+        &Trigger::new().guard(),
+    );
     assert_eq!(full.unwrap_err(), Full::Channels(0));
     assert_eq!(bridge.subscribers(), 0);
 }

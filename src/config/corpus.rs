@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::model::{Backoff, Balance, Bridge, Cookie, Health, Upstream};
+use crate::config::model::{
+    Backoff, Balance, Binary, Bridge, Cookie, Health, Mapping, Newline, Upstream,
+};
 use crate::config::{Config, Diagnostics, load, load_str, reference, report};
 
 type Variables = BTreeMap<String, String>;
@@ -228,9 +230,19 @@ fn the_full_example_shows_the_defaults() {
     assert_eq!(full.trust.headers, minimal.trust.headers);
     let (shown, default) = (&full.bridges["feed"], &minimal.bridges["feed"]);
     let expected = Bridge {
+        source: shown.source.clone(),
+        tls: shown.tls.clone(),
         share_key: shown.share_key.clone(),
         connect: shown.connect.clone(),
+        keepalive: shown.keepalive.clone(),
+        resume: shown.resume.clone(),
         publish: None,
+        mapping: Mapping {
+            newline: Newline::Split,
+            binary: Binary::Base64,
+            envelope: false,
+            ..shown.mapping.clone()
+        },
         ..Bridge::clone(default)
     };
     assert_eq!(**shown, expected);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::lasting::{self, Kind};
 use super::reply_body::Home;
@@ -39,7 +39,8 @@ struct Request {
 }
 
 impl Again {
-    pub(super) fn new(servers: Servers<'_>, outbound: Outbound, asker: Asker<'_>) -> Self {
+    pub(super) fn new(servers: Servers<'_>, mut outbound: Outbound, asker: Asker<'_>) -> Self {
+        own_values(&mut outbound.headers);
         Self(Rc::new(Request {
             upstream: servers.upstream.clone(),
             pools: servers.pools.clone(),
@@ -113,6 +114,16 @@ impl Request {
     }
 }
 
+/// Copies the values out of the buffer that the client's whole head was read into, which would stay for as long as they do.
+fn own_values(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let copied = HeaderValue::from_bytes(value.as_bytes());
+        let mut own = copied.expect("the bytes of a field's value make one");
+        own.set_sensitive(value.is_sensitive());
+        *value = own;
+    }
+}
+
 /// Whether the same request may be answered otherwise a little later.
 fn is_passing(status: StatusCode) -> bool {
     let passing = [
@@ -121,4 +132,23 @@ fn is_passing(status: StatusCode) -> bool {
         StatusCode::TOO_MANY_REQUESTS,
     ];
     status.is_server_error() || passing.contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_s_buffer_does_not_stay_for_its_fields() {
+        let buffer = Bytes::from(b"x: 1\r\ncookie: a\r\n".to_vec());
+        let mut headers = HeaderMap::new();
+        let mut cookie = HeaderValue::from_maybe_shared(buffer.slice(14..15)).unwrap();
+        cookie.set_sensitive(true);
+        headers.insert(http::header::COOKIE, cookie);
+        assert!(!buffer.is_unique());
+        own_values(&mut headers);
+        assert!(buffer.is_unique());
+        let cookie = &headers[http::header::COOKIE];
+        assert!(cookie == "a" && cookie.is_sensitive());
+    }
 }

@@ -22,6 +22,8 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 pub enum Problem {
     /// 400: what is wrong, in a sentence.
     BadRequest(&'static str),
+    /// 401: who asks is not known, or no longer.
+    Unauthorized,
     /// 403: why not.
     Forbidden(&'static str),
     /// 404: no route.
@@ -30,6 +32,8 @@ pub enum Problem {
     MethodNotAllowed(Vec<Method>),
     /// 408: the request did not come in time.
     RequestTimeout,
+    /// 410: what is gone, in a sentence.
+    Gone(&'static str),
     /// 413
     ContentTooLarge {
         /// Bytes that are allowed.
@@ -69,10 +73,12 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Gone(_) => StatusCode::GONE,
             Self::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -91,10 +97,12 @@ impl Problem {
     pub fn label(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
+            Self::Gone(_) => "gone",
             Self::ContentTooLarge { .. } => "content_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::Misdirected => "misdirected",
@@ -168,6 +176,11 @@ impl Problem {
                     allow.expect("methods are tokens, and so field values"),
                 );
             }
+            Self::Unauthorized => {
+                // RFC 9110 §11.6.1: at least one challenge.
+                let challenge = HeaderValue::from_static("Bearer");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
             Self::UpgradeRequired => {
                 let version = HeaderValue::from_static("13");
                 headers.insert(header::SEC_WEBSOCKET_VERSION, version);
@@ -187,10 +200,13 @@ impl Problem {
     fn error_type(&self) -> &'static str {
         match self {
             Self::NotFound => "destination_not_found",
-            Self::Forbidden(_) | Self::TooManyRequests { .. } => "http_request_denied",
+            Self::Unauthorized | Self::Forbidden(_) | Self::TooManyRequests { .. } => {
+                "http_request_denied"
+            }
             Self::BadRequest(_)
             | Self::MethodNotAllowed(_)
             | Self::RequestTimeout
+            | Self::Gone(_)
             | Self::ContentTooLarge { .. }
             | Self::UnsupportedMediaType(_)
             | Self::Misdirected
@@ -210,10 +226,12 @@ impl Problem {
             }
             Self::BadRequest(sentence)
             | Self::Forbidden(sentence)
+            | Self::Gone(sentence)
             | Self::UnsupportedMediaType(sentence)
             | Self::Unavailable {
                 reason: sentence, ..
             } => sentence,
+            Self::Unauthorized => "It is not known who asks.",
             Self::NotFound => "There is nothing at this address.",
             Self::MethodNotAllowed(_) => "This address does not take the request's method.",
             Self::RequestTimeout => "The request did not arrive in time.",
@@ -275,7 +293,9 @@ mod tests {
         let retry_after = Duration::from_millis(1500);
         vec![
             (Problem::BadRequest("a & b < c"), 400, "http_request_error"),
+            (Problem::Unauthorized, 401, "http_request_denied"),
             (Problem::Forbidden("No."), 403, "http_request_denied"),
+            (Problem::Gone("Over."), 410, "http_request_error"),
             (Problem::NotFound, 404, "destination_not_found"),
             (
                 Problem::MethodNotAllowed(vec![Method::GET, Method::HEAD]),
@@ -346,6 +366,7 @@ mod tests {
         for (problem, status, _) in every() {
             let response = problem.response(None);
             let fields: &[(&str, &str)] = match status {
+                401 => &[("www-authenticate", "Bearer")],
                 405 => &[("allow", "GET, HEAD")],
                 426 => &[
                     ("sec-websocket-version", "13"),

@@ -19,6 +19,11 @@ const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// What the name of a parameter of the query begins with.
+pub const QUERY: &str = "query.";
+/// What the name of a field of the head begins with; the rest is in lower case.
+pub const HEADER: &str = "header.";
+
 /// A text with names in it.
 ///
 /// `{name}` is a name; all other braces are text, so that JSON can be written as it is:
@@ -86,6 +91,19 @@ impl Template {
     /// # Errors
     /// Braces whose content is nearly a name; all other text is a template.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_with(text, is_name)
+    }
+
+    /// The same with two more kinds of names: `{query.name}`, a parameter of the request's query, and `{header.name}`, a
+    /// field of its head.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_of_request(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_with(text, |name| is_name(name) || is_of_request(name))
+    }
+
+    fn parse_with(text: &str, is_name: fn(&str) -> bool) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -199,6 +217,16 @@ fn push_text(parts: &mut Vec<Part>, literal: &mut String) {
     }
 }
 
+/// Whether a name is that of a part of the request that is not its path.
+#[must_use]
+pub fn is_of_request(name: &str) -> bool {
+    let part = name.strip_prefix(QUERY).or(name.strip_prefix(HEADER));
+    part.is_some_and(|part| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        !part.is_empty() && part.bytes().all(plain)
+    })
+}
+
 fn is_nearly_a_name(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -247,6 +275,17 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn parts_of_the_request_are_names_where_there_is_one() {
+        let text = "{room}/{query.symbol}/{header.cookie}/{other.x}";
+        assert!(Template::parse("{query.symbol}").is_err());
+        assert!(Template::parse_of_request(text).is_err());
+        let text = "{room}/{query.symbol}/{header.x-user}";
+        let template = Template::parse_of_request(text).unwrap();
+        let names: Vec<_> = template.names().collect();
+        assert_eq!(names, ["room", "query.symbol", "header.x-user"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::admin::{Admin, Shown};
+use crate::bridge::log::Budget;
 use crate::config::model::Config;
 use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::systemd;
@@ -103,6 +104,7 @@ impl Server {
         let permits = Permits::new(config.limits.connections);
         let count = config.server.workers.get();
         let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
+        Budget::process().set_limit(config.limits.bridge_memory);
         let snapshot = Snapshot::build(config, None, &tickets)?;
         let listeners = Listeners::bind(&wanted, count, &inherited)?;
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));

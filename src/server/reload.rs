@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Origin, Server};
+use crate::bridge::log::Budget;
 use crate::config::{self, model::Config};
 use crate::lifecycle::systemd;
 use crate::observe::metrics::Reload;
@@ -76,6 +77,7 @@ impl Server {
         self.admin.replace(&admin, fresh_admin);
         // Also where they are the same: what the system says may have changed.
         self.workers.resolve_by(&dns);
+        Budget::process().set_limit(self.shared.load().config.limits.bridge_memory);
         self.permits.resize(connections);
         self.log.apply(&log);
         Ok(changes)

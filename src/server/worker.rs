@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::eager::Eager;
 use crate::config::model::{Dns, ListenerProtocol};
 use crate::lifecycle::{drain, tasks};
 use crate::limits::Permits;
@@ -139,7 +140,7 @@ impl Worker {
             .name(format!("worker-{index}"))
             .spawn(move || {
                 let local = LocalSet::new();
-                let cut = runtime.block_on(local.run_until(work(shared, received)));
+                let cut = runtime.block_on(local.run_until(work(index, shared, received)));
                 // What is left is dropped here, on its own thread, before anybody is told that it is gone.
                 drop(local);
                 drop(runtime);
@@ -164,15 +165,16 @@ impl Worker {
 }
 
 /// A worker's whole life. Returns how many tasks have to be cut.
-async fn work(shared: Shared, mut commands: mpsc::Receiver<Command>) -> usize {
+async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command>) -> usize {
     let Shared {
         snapshot,
         permits,
         metrics,
     } = shared;
     resolve::ask(&snapshot.load().config.dns.servers);
-    let service = Rc::new(Service::new(snapshot));
+    let service = Rc::new(Service::new(snapshot.clone()));
     let trigger = drain::Trigger::new();
+    let mut eager = Eager::default();
     let mut ticks = tokio::time::interval(streams::TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = loop {
@@ -181,6 +183,9 @@ async fn work(shared: Shared, mut commands: mpsc::Receiver<Command>) -> usize {
             _now = ticks.tick() => {
                 service.pools().sweep();
                 tick(&metrics);
+                if index == 0 {
+                    eager.follow(snapshot.load().bridges(), &trigger.guard());
+                }
                 continue;
             }
         };
@@ -210,6 +215,7 @@ async fn work(shared: Shared, mut commands: mpsc::Receiver<Command>) -> usize {
             None => break Instant::now(),
         }
     };
+    drop(eager);
     let end = end(&service, &trigger, deadline);
     tokio::pin!(end);
     // What ends in a drain is counted too.

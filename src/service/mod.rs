@@ -1,6 +1,7 @@
 //! One request: route, guard, action, stream, log line.
 
 mod own;
+mod page;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
-use crate::bridge::rejected::Reason;
 use crate::config::model::{EncodedSlashes, PathChange};
 use crate::forward::{self, BodyFault, ForwardError};
 use crate::guard;
@@ -154,17 +154,7 @@ impl Service {
             id: asked.id,
         };
         told.fields = Rendered::of(&route.response_fields, &values);
-        let origins = route.origins.as_ref();
-        let headers = request.headers();
-        if let Action::Bridge(bridge) = &route.action {
-            let refused = |_problem: &Problem| bridge.rejected().count(Reason::Origin);
-            guard::origin::check(origins, headers)
-                .and_then(|()| guard::origin::check_site(origins, headers))
-                .inspect_err(refused)?;
-            guard::cors::allow(origins, headers, &mut told.fields);
-        } else if guard::websocket::is_asked_for(&request) {
-            guard::origin::check(origins, headers)?;
-        }
+        page::admit(route, &request, &mut told.fields)?;
         match &route.action {
             Action::Forward {
                 upstream,
@@ -208,7 +198,7 @@ impl Service {
                     id: asked.id.clone(),
                     route: route.name.clone(),
                     fields: &told.fields,
-                    is_listed: guard::cors::is_listed(origins, request.headers()),
+                    is_listed: guard::cors::is_listed(route.origins.as_ref(), request.headers()),
                 };
                 let answer = endpoint::answer(bridge, request, towards).await?;
                 Ok(owned(answer, asked.id, &told.fields))

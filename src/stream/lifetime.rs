@@ -69,6 +69,11 @@ impl Lifetime {
         self.active = Instant::now();
     }
 
+    /// From now on silence may be no longer than this.
+    pub fn limit_silence(&mut self, limit: Duration) {
+        self.idle = Some(self.idle.map_or(limit, |idle| idle.min(limit)));
+    }
+
     /// How long nothing has moved.
     #[must_use]
     pub fn silence(&self) -> Duration {

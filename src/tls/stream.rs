@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -100,6 +100,25 @@ impl ServerStream {
             Self::Tcp(tcp) => give_up_after(tcp, limit),
             Self::Tls(tls) => give_up_after(tls.get_ref().0, limit),
             Self::Unix(_) => {}
+        }
+    }
+
+    /// Lets TCP ask a peer that has sent nothing for `after` whether it is there, and give up when it has not answered for
+    /// about `limit` (RFC 1122 §4.2.3.6). Both are whole seconds, one at least.
+    pub fn probe_when_idle(&self, after: Duration, limit: Duration) {
+        const PROBES: u32 = 3;
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        let second = Duration::from_secs(1);
+        let keep_alive = TcpKeepalive::new()
+            .with_time(after.max(second))
+            .with_interval((limit / PROBES).max(second))
+            .with_retries(PROBES);
+        if let Err(error) = SockRef::from(tcp).set_tcp_keepalive(&keep_alive) {
+            tracing::debug!(%error, "the connection has no probes");
         }
     }
 

@@ -3,6 +3,7 @@
 //! - [`handshake`]: what makes a request and its 101 a handshake
 //! - [`boundary`]: where frames begin and end
 //! - [`frame`]: the frames that streamgate writes itself
+//! - [`sieve`]: what of a feed's frames tungstenite gets to see
 //! - [`close`]: close codes and what each means here
 //! - [`deflate`]: `permessage-deflate` (RFC 7692), a message at a time
 //! - [`inbound`]: a client's messages out of its frames
@@ -13,3 +14,4 @@ pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod inbound;
+pub mod sieve;

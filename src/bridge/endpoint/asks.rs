@@ -4,6 +4,7 @@ use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 
 use crate::bridge::cursor::Cursor;
+use crate::bridge::session::SessionId;
 use crate::http::problem::Problem;
 
 /// In which form a client takes events that is no WebSocket.
@@ -56,6 +57,15 @@ pub(super) fn cursor(headers: &HeaderMap, query: Option<&str>) -> Cursor {
         &["lastEventId", "last_event_id", "evs_last_event_id"],
         query,
     )
+}
+
+/// The session that the client names. What is no name of one names none.
+pub(super) fn session(headers: &HeaderMap, query: Option<&str>) -> Option<SessionId> {
+    if let Some(named) = headers.get("streamgate-session") {
+        return SessionId::parse(named.to_str().ok()?);
+    }
+    let mut pairs = query.unwrap_or_default().split('&');
+    SessionId::parse(pairs.find_map(|pair| pair.strip_prefix("session="))?)
 }
 
 /// The cursor of a long poll: `after` of the query, which each poll has anew, before what is there for streams.

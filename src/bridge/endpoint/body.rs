@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use crate::bridge::log::Form;
 use crate::bridge::map::Upstream;
 use crate::bridge::{Bridge, Subscription};
-use crate::config::model::Slow;
 use crate::http::body::BodyError;
 use crate::lifecycle::drain;
 use crate::observe::access::{End, Kind, StreamRecord};
 
 use super::Plan;
 use super::clock::{Clock, Signs, Tick};
+use super::parting::Parting;
 use super::prelude;
 use super::sse::Position;
 use super::sweep::{Member, Seat, Visit};
@@ -45,16 +45,16 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The sweep's visit.
-    pub(super) fn visit(&mut self, visit: &Visit<'_>, slow: &Slow) {
-        let position = &self.position;
-        let is_behind = position.next < visit.view.head();
+    pub(super) fn visit(&mut self, visit: &Visit<'_>) {
+        let position = &mut self.position;
+        let is_behind = !position.is_at_head(visit.view);
         let has_news = is_behind || position.owes_status(visit.upstream, visit.view);
         if self.is_slow || !(has_news || visit.upstream == Upstream::Gone) {
             return;
         }
         let since = *self.since.get_or_insert(visit.now);
-        let is_stalled = visit.now.saturating_duration_since(since) >= slow.stall;
-        if is_stalled || position.is_slow(visit.view, slow) {
+        let is_stalled = visit.now.saturating_duration_since(since) >= visit.slow.stall;
+        if is_stalled || (position.is_slow(visit) && position.fall_back(visit).is_err()) {
             self.is_slow = true;
             self.subscription = None;
         }
@@ -70,20 +70,26 @@ impl Reader {
             position.told = visit.upstream;
             return Next::Bytes(prelude::status(visit.upstream, Form::SsePlain));
         }
-        while position.next < visit.view.head() {
-            let filter = position.filter.as_ref();
-            let ranges = &mut *visit.ranges;
-            let Some(piece) = ranges.piece(visit.view, position.next, Form::SsePlain, filter)
-            else {
-                return Next::End(End::Slow);
+        if let Some((gap, seq)) = position.take_gap() {
+            return Next::Bytes(prelude::gap(gap, visit.channel.id(seq), Form::SsePlain));
+        }
+        while !position.is_at_head(visit.view) {
+            let piece = position.piece(visit.view, visit.ranges, Form::SsePlain);
+            let Some(piece) = piece else {
+                match position.fall_back(visit) {
+                    Ok(()) => return self.next(visit),
+                    Err(end) => return Next::End(end),
+                }
             };
-            position.next = piece.next;
-            position.owes_id = piece.passed_over;
+            position.pass(piece.step);
+            if piece.step.has_forgotten {
+                return self.next(visit);
+            }
             if !piece.bytes.is_empty() {
                 return Next::Bytes(piece.rest(0));
             }
         }
-        position.has_caught_up = true;
+        position.note_caught_up();
         match visit.upstream {
             Upstream::Gone => Next::End(End::BackendFailed),
             _ => Next::Nothing,
@@ -126,6 +132,7 @@ impl EventBody {
             ..
         } = plan;
         let (config, channel) = (bridge.config().clone(), subscription.channel().clone());
+        let taken_over = subscription.taken_over();
         let record = StreamRecord::open(
             id,
             Kind::Subscription,
@@ -146,13 +153,12 @@ impl EventBody {
         let opened = prelude::prelude(&channel, &config, cursor, Form::SsePlain);
         {
             let mut reader = shared.borrow_mut();
-            reader.position.next = opened.next;
-            reader.position.told = opened.told;
+            reader.position.begin(&opened);
         }
         Self {
             shared,
             seat,
-            clock: Clock::new(&config, guard.clone()),
+            clock: Clock::new(&config, guard.clone(), taken_over),
             prelude: [opened.first, opened.second],
             written: Instant::now(),
             record: Some(record),
@@ -169,10 +175,9 @@ impl EventBody {
         if reader.is_slow {
             return Poll::Ready(Next::End(End::Slow));
         }
-        let from = reader.position.next;
         let next = self.seat.visit(|visit| reader.next(visit));
         if let Some(record) = &mut self.record {
-            record.sent_messages(reader.position.next - from);
+            record.sent_messages(reader.position.take_given());
         }
         if !matches!(next, Next::Nothing) {
             return Poll::Ready(next);
@@ -238,8 +243,9 @@ impl http_body::Body for EventBody {
                 Err(TooSlow.into())
             }
             Next::End(end) => {
-                let closing = prelude::closing(&body.bridge, Form::SsePlain);
-                let frame = body.give(closing);
+                let parting = Parting::new(&body.bridge, body.seat.channel(), end);
+                let (end, words) = (parting.end, parting.words(Form::SsePlain));
+                let frame = body.give(words);
                 body.close(end);
                 Ok(frame)
             }

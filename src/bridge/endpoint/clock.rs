@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::bridge::session::Happening;
 use crate::config::model::Bridge;
 use crate::lifecycle::drain;
 use crate::observe::access::End;
@@ -50,13 +51,15 @@ pub(super) struct Clock {
     /// The earlier of its age's end and its moment in a drain.
     end: Option<(Instant, End)>,
     draining: Option<Pin<Box<dyn Future<Output = Instant>>>>,
+    /// Another subscriber has taken the session over.
+    taken_over: Option<Happening>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Clock {
     /// A clock that starts now. The heartbeat differs by up to a tenth from client to client, and an age is shortened
     /// by up to a tenth, so that what began together is not due together.
-    pub(super) fn new(config: &Bridge, guard: drain::Guard) -> Self {
+    pub(super) fn new(config: &Bridge, guard: drain::Guard, taken_over: Option<Happening>) -> Self {
         let now = Instant::now();
         let jitter = 0.9 + 0.2 * fastrand::f64();
         let age = |age: Duration| now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
@@ -65,6 +68,7 @@ impl Clock {
             stall: config.slow.stall,
             end: config.limits.max_age.map(|limit| (age(limit), End::Age)),
             draining: Some(Box::pin(async move { guard.draining().await })),
+            taken_over,
             timer: None,
         }
     }
@@ -79,6 +83,12 @@ impl Clock {
 
     /// Ready when something is due.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, signs: Signs) -> Poll<Tick> {
+        if let Some(taken_over) = &mut self.taken_over
+            && taken_over.as_mut().poll(cx).is_ready()
+        {
+            self.taken_over = None;
+            return Poll::Ready(Tick::End(End::TakenOver));
+        }
         self.poll_drain(cx);
         let Some((due, tick)) = self.next(signs) else {
             return Poll::Pending;
@@ -155,7 +165,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_websocket_is_pinged_and_then_dead() {
         let trigger = Trigger::new();
-        let mut clock = Clock::new(&config(&[]), trigger.guard()).without_heartbeat();
+        let mut clock = Clock::new(&config(&[]), trigger.guard(), None).without_heartbeat();
         let begun = Instant::now();
         for (ping, expected, seconds) in [
             (Ping::Due(begun + Duration::from_secs(20)), Tick::Ping, 20),
@@ -178,7 +188,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_heartbeat_counts_from_the_last_write() {
         let trigger = Trigger::new();
-        let mut clock = Clock::new(&config(&[]), trigger.guard());
+        let mut clock = Clock::new(&config(&[]), trigger.guard(), None);
         let begun = Instant::now();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(clock.poll(&mut cx, signs(begun, None)).is_pending());
@@ -193,7 +203,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_ends_after_the_stall() {
         let trigger = Trigger::new();
-        let mut clock = Clock::new(&config(&[]), trigger.guard());
+        let mut clock = Clock::new(&config(&[]), trigger.guard(), None);
         let begun = Instant::now();
         let tick = poll_fn(|cx| clock.poll(cx, signs(begun, Some(begun)))).await;
         assert_eq!(tick, Tick::End(End::Slow));
@@ -206,12 +216,12 @@ mod tests {
         config.heartbeat = None;
         config.limits.max_age = Some(Duration::from_secs(100));
         let trigger = Trigger::new();
-        let (mut clock, begun) = (Clock::new(&config, trigger.guard()), Instant::now());
+        let (mut clock, begun) = (Clock::new(&config, trigger.guard(), None), Instant::now());
         let tick = poll_fn(|cx| clock.poll(cx, signs(begun, None))).await;
         assert_eq!(tick, Tick::End(End::Age));
         assert!(begun.elapsed() >= Duration::from_secs(90));
 
-        let (mut clock, begun) = (Clock::new(&config, trigger.guard()), Instant::now());
+        let (mut clock, begun) = (Clock::new(&config, trigger.guard(), None), Instant::now());
         trigger.begin(begun + Duration::from_secs(30));
         let tick = poll_fn(|cx| clock.poll(cx, signs(begun, None))).await;
         assert_eq!(tick, Tick::End(End::Drain));

@@ -85,7 +85,10 @@ impl Outlet {
     pub(super) fn of(config: &Bridge, channel: &Arc<Channel>) -> Self {
         Self {
             channel: config.publish.is_some().then(|| channel.clone()),
-            max_size: config.publish.map_or(UNWANTED, |publish| publish.max_size),
+            max_size: config
+                .publish
+                .as_ref()
+                .map_or(UNWANTED, |publish| publish.max_size),
         }
     }
 }
@@ -262,6 +265,7 @@ impl Dialogue {
         let ours = match end {
             End::Slow | End::BackendFailed => Some(CloseCode::TryAgainLater),
             End::Age | End::Drain => Some(CloseCode::GoingAway),
+            End::Backend | End::TakenOver => Some(CloseCode::Normal),
             _ => None,
         };
         let ours = ours.map(|ours| (ours.code(), ours.reason()));

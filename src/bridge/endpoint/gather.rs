@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::bridge::log::{Event, Filter, Form, View};
+use crate::bridge::log::{Event, Filter, Form, Newest, View};
 
 /// Bytes of one write, as far as it has more than one event: two TLS records.
 const LIMIT: usize = 32 * 1024;
@@ -21,15 +21,11 @@ const REACH: u64 = 4_096;
 /// What is to be written next.
 #[derive(Debug)]
 pub(super) struct Piece<'a> {
-    /// The bytes, whole events; none, when all up to `next` was passed over.
+    /// The bytes, whole events; none, when all up to the step's end was passed over.
     pub(super) bytes: &'a [u8],
     owner: &'a Bytes,
-    /// When the first of them came.
-    pub(super) came: Instant,
-    /// The event after them.
-    pub(super) next: u64,
-    /// Whether the last event before `next` is not among the bytes: the client's cursor is behind.
-    pub(super) passed_over: bool,
+    /// Where they lead.
+    pub(super) step: Step,
 }
 
 impl Piece<'_> {
@@ -39,13 +35,40 @@ impl Piece<'_> {
     }
 }
 
+/// How far a piece leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    /// The event after the piece.
+    pub(super) next: u64,
+    /// Events in it.
+    pub(super) events: u64,
+    /// When the first of them came; when there is none, the first that was passed over.
+    pub(super) came: Instant,
+    /// Whether the last event before `next` is not among the bytes: the client's cursor is behind.
+    pub(super) passed_over: bool,
+    /// Of the newest events: whether there are no more, and the log goes on at `next`.
+    pub(super) is_last: bool,
+    /// Of the newest events: whether some were forgotten that were to come; then the piece has no bytes, and `next` is
+    /// behind them.
+    pub(super) has_forgotten: bool,
+}
+
+/// Why a subscriber gets only what is newest for each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sparse {
+    /// It begins so. Gaps of the past do not concern it.
+    Snapshot,
+    /// It was too slow.
+    Conflated,
+}
+
 #[derive(Debug)]
 struct Range {
     from: u64,
-    next: u64,
-    passed_over: bool,
+    sparse: Option<Sparse>,
     form: Form,
     filter: Option<Arc<Filter>>,
+    step: Step,
     bytes: Bytes,
 }
 
@@ -68,29 +91,51 @@ impl Ranges {
             .event(from + 1)
             .is_none_or(|second| !bytes.is_empty() && bytes.len() + second.framed().len() > LIMIT);
         if is_alone {
+            let mut joined = Joined::new(first.at());
+            joined.pass(from, bytes);
             return Some(Piece {
                 bytes,
                 owner: first.owner(form),
-                came: first.at(),
-                next: from + 1,
-                passed_over: bytes.is_empty(),
+                step: joined.step(from + 1),
             });
         }
-        let found = |range: &Range| {
-            range.from == from && range.form == form && range.filter.as_ref() == filter
-        };
-        let index = match self.0.iter().rposition(found) {
-            Some(index) => index,
-            None => self.join(view, from, form, filter),
-        };
-        let range = &self.0[index];
-        Some(Piece {
-            bytes: &range.bytes,
-            owner: &range.bytes,
-            came: first.at(),
-            next: range.next,
-            passed_over: range.passed_over,
-        })
+        let found = self.find((from, None), form, filter);
+        let index = found.unwrap_or_else(|| {
+            let (bytes, step) = join(view, from, form, filter);
+            self.keep(Range {
+                from,
+                sparse: None,
+                form,
+                filter: filter.cloned(),
+                step,
+                bytes: bytes.into(),
+            })
+        });
+        Some(self.at(index))
+    }
+
+    /// The same of what is newest for each key. What was joined stays right when a key changes: its newer event comes
+    /// behind.
+    pub(super) fn newest(
+        &mut self,
+        newest: &Newest,
+        (from, sparse): (u64, Sparse),
+        form: Form,
+        filter: Option<&Arc<Filter>>,
+    ) -> Piece<'_> {
+        let found = self.find((from, Some(sparse)), form, filter);
+        let index = found.unwrap_or_else(|| {
+            let (bytes, step) = join_newest(newest, (from, sparse), form, filter);
+            self.keep(Range {
+                from,
+                sparse: Some(sparse),
+                form,
+                filter: filter.cloned(),
+                step,
+                bytes: bytes.into(),
+            })
+        });
+        self.at(index)
     }
 
     /// Forgets all ranges.
@@ -98,34 +143,123 @@ impl Ranges {
         self.0.clear();
     }
 
-    fn join(&mut self, view: &View, from: u64, form: Form, filter: Option<&Arc<Filter>>) -> usize {
-        let mut bytes = Vec::with_capacity(LIMIT.min(view.bytes_behind(from) as usize));
-        let (mut next, mut passed_over) = (from, false);
-        while next < from + REACH
-            && let Some(event) = view.event(next)
-        {
-            let shown = shown(event, form, filter);
-            // A first event that is larger than the limit comes alone; else nothing would ever come.
-            if !bytes.is_empty() && bytes.len() + shown.len() > LIMIT {
-                break;
-            }
-            bytes.extend_from_slice(shown);
-            passed_over = shown.is_empty();
-            next += 1;
+    fn find(
+        &self,
+        (from, sparse): (u64, Option<Sparse>),
+        form: Form,
+        filter: Option<&Arc<Filter>>,
+    ) -> Option<usize> {
+        let found = |range: &Range| {
+            (range.from, range.sparse, range.form) == (from, sparse, form)
+                && range.filter.as_ref() == filter
+        };
+        self.0.iter().rposition(found)
+    }
+
+    fn at(&self, index: usize) -> Piece<'_> {
+        let range = &self.0[index];
+        Piece {
+            bytes: &range.bytes,
+            owner: &range.bytes,
+            step: range.step,
         }
+    }
+
+    fn keep(&mut self, range: Range) -> usize {
         if self.0.len() == ENTRIES {
             self.0.remove(0);
         }
-        self.0.push(Range {
-            from,
-            next,
-            passed_over,
-            form,
-            filter: filter.cloned(),
-            bytes: bytes.into(),
-        });
+        self.0.push(range);
         self.0.len() - 1
     }
+}
+
+/// What is noted while events are joined.
+struct Joined {
+    events: u64,
+    came: Instant,
+    /// The number after the last event that is shown.
+    shown: u64,
+}
+
+impl Joined {
+    fn new(came: Instant) -> Self {
+        Self {
+            events: 0,
+            came,
+            shown: 0,
+        }
+    }
+
+    fn pass(&mut self, seq: u64, shown: &[u8]) {
+        if !shown.is_empty() {
+            self.events += 1;
+            self.shown = seq + 1;
+        }
+    }
+
+    fn step(&self, next: u64) -> Step {
+        Step {
+            next,
+            events: self.events,
+            came: self.came,
+            passed_over: self.shown != next,
+            is_last: false,
+            has_forgotten: false,
+        }
+    }
+}
+
+fn join(view: &View, from: u64, form: Form, filter: Option<&Arc<Filter>>) -> (Vec<u8>, Step) {
+    let mut bytes = Vec::with_capacity(LIMIT.min(view.bytes_behind(from) as usize));
+    let came = view.event(from).map_or_else(Instant::now, Event::at);
+    let (mut joined, mut next) = (Joined::new(came), from);
+    while next < from + REACH
+        && let Some(event) = view.event(next)
+    {
+        let shown = shown(event, form, filter);
+        // A first event that is larger than the limit comes alone; else nothing would ever come.
+        if !bytes.is_empty() && bytes.len() + shown.len() > LIMIT {
+            break;
+        }
+        if !shown.is_empty() && joined.events == 0 {
+            joined.came = event.at();
+        }
+        joined.pass(next, shown);
+        bytes.extend_from_slice(shown);
+        next += 1;
+    }
+    let step = joined.step(next);
+    (bytes, step)
+}
+
+fn join_newest(
+    newest: &Newest,
+    (from, sparse): (u64, Sparse),
+    form: Form,
+    filter: Option<&Arc<Filter>>,
+) -> (Vec<u8>, Step) {
+    let cut = newest.cut(from, LIMIT);
+    let came = cut.events.first().map(|(_, event)| event.at());
+    let (mut joined, mut bytes) = (Joined::new(came.unwrap_or_else(Instant::now)), Vec::new());
+    if cut.forgotten >= from {
+        let step = Step {
+            has_forgotten: true,
+            ..joined.step(cut.forgotten + 1)
+        };
+        return (bytes, step);
+    }
+    let is_told = |event: &Event| sparse == Sparse::Conflated || event.kind().is_message();
+    for (seq, event) in cut.events.iter().filter(|(_, event)| is_told(event)) {
+        let shown = shown(event, form, filter);
+        joined.pass(*seq, shown);
+        bytes.extend_from_slice(shown);
+    }
+    let step = Step {
+        is_last: cut.is_last,
+        ..joined.step(cut.next)
+    };
+    (bytes, step)
 }
 
 /// The event's bytes for a client; none, when it does not get the event.
@@ -171,7 +305,10 @@ mod tests {
         let expected: String = (4..11).map(|seq| format!("data: {seq}\n\n")).collect();
         assert_eq!(first, expected);
         let again = ranges.piece(&view, 4, Form::SsePlain, None).unwrap();
-        assert_eq!((again.bytes.as_ptr(), again.next), (first.as_ptr(), 11));
+        assert_eq!(
+            (again.bytes.as_ptr(), again.step.next),
+            (first.as_ptr(), 11)
+        );
         ranges.piece(&view, 4, Form::SseChunked, None).unwrap();
         assert_eq!(ranges.0.len(), 2);
     }
@@ -183,9 +320,9 @@ mod tests {
         let view = writer.log().view();
         let (mut ranges, mut next, mut all) = (Ranges::default(), 1, Vec::new());
         while let Some(piece) = ranges.piece(&view, next, Form::SsePlain, None) {
-            assert!(piece.bytes.len() <= LIMIT && piece.next > next);
+            assert!(piece.bytes.len() <= LIMIT && piece.step.next > next);
             all.extend_from_slice(piece.bytes);
-            next = piece.next;
+            next = piece.step.next;
             assert!(ranges.0.len() <= ENTRIES);
         }
         let expected: String = (1..10_001).map(|seq| format!("data: {seq}\n\n")).collect();
@@ -227,7 +364,7 @@ mod tests {
                 .piece(&view, 1, Form::SsePlain, Some(&filter))
                 .unwrap();
             assert_eq!(std::str::from_utf8(piece.bytes).unwrap(), *expected);
-            assert_eq!((piece.next, piece.passed_over), (8, *passed_over));
+            assert_eq!((piece.step.next, piece.step.passed_over), (8, *passed_over));
         }
         // The same values in another order are the same view.
         let again = Arc::new(Filter::new(["c", "b", "c"]));
@@ -238,9 +375,10 @@ mod tests {
         let last = Arc::new(Filter::new(["a"]));
         let piece = ranges.piece(&view, 7, Form::SsePlain, Some(&last)).unwrap();
         assert_eq!(
-            (piece.bytes.len(), piece.next, piece.passed_over),
-            (0, 8, true)
+            (piece.bytes.len(), piece.step.events, piece.step.next),
+            (0, 0, 8)
         );
+        assert!(piece.step.passed_over);
     }
 
     #[test]

@@ -8,8 +8,11 @@ mod asks;
 mod body;
 mod clock;
 mod dialogue;
+mod filter;
 mod gather;
+mod parting;
 mod poll;
+mod position;
 mod prelude;
 mod publish;
 mod sse;
@@ -23,6 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
+use crate::config::model::Verdict;
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::net::ClientAddr;
@@ -34,7 +38,8 @@ use crate::stream::{Answer, Downstream, HandOver};
 use super::cursor::Cursor;
 use super::log::{Filter, Form};
 use super::rejected::Reason;
-use super::{Bridge, Subscription};
+use super::session::Claim;
+use super::{Bridge, Subscription, values};
 
 use self::asks::Accepted;
 use self::task::Dialect;
@@ -91,12 +96,14 @@ pub async fn answer<B>(
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
+    let (headers, query) = (request.headers(), request.uri().query());
+    let values = values::of_request(bridge.config(), asked.captures, headers, query);
+    let asked = Asked {
+        captures: values.as_ref().unwrap_or(asked.captures),
+        ..asked
+    };
     match *request.method() {
-        Method::GET if upgrade::is_asked_for(&request) => converse(bridge, &request, &asked),
-        Method::GET => match accept(bridge, &request)? {
-            Accepted::EventStream => Ok(subscribe(bridge, &request, &asked)),
-            Accepted::Json => poll(bridge, &request, &asked).await,
-        },
+        Method::GET => get(bridge, &request, &asked).await,
         Method::HEAD => Ok(Answer::Response(match accept(bridge, &request)? {
             Accepted::EventStream => head(&asked.id, Body::empty()),
             Accepted::Json => poll::response(Bytes::new()),
@@ -107,18 +114,74 @@ where
     }
 }
 
+async fn get<B>(
+    bridge: &Arc<Bridge>,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Answer, Problem> {
+    if let Cursor::Over(verdict) = cursor(request) {
+        return over(verdict);
+    }
+    if upgrade::is_asked_for(request) {
+        return converse(bridge, request, asked);
+    }
+    match accept(bridge, request)? {
+        Accepted::EventStream => subscribe(bridge, request, asked),
+        Accepted::Json => poll(bridge, request, asked).await,
+    }
+}
+
+/// Where the client says it is.
+fn cursor<B>(request: &Request<B>) -> Cursor {
+    let (headers, query) = (request.headers(), request.uri().query());
+    let is_poll =
+        !upgrade::is_asked_for(request) && matches!(asks::accepted(headers), Ok(Accepted::Json));
+    if is_poll {
+        return asks::poll_cursor(headers, query);
+    }
+    asks::cursor(headers, query)
+}
+
+/// What a client gets that comes back to a session that is over for good. Whatever it is, an EventSource stops.
+fn over(verdict: Verdict) -> Result<Answer, Problem> {
+    match verdict {
+        Verdict::Done => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(Answer::Response(response))
+        }
+        Verdict::Unauthorized => Err(Problem::Unauthorized),
+        Verdict::Forbidden => Err(Problem::Forbidden("The feed has closed this session.")),
+        Verdict::NotFound => Err(Problem::NotFound),
+        Verdict::Gone => Err(Problem::Gone("This session is over.")),
+    }
+}
+
 /// An event stream. A fault that passes is none to it.
-fn subscribe<B>(bridge: &Arc<Bridge>, request: &Request<B>, asked: &Asked<'_>) -> Answer {
-    let Ok(subscription) = admit(bridge, asked) else {
-        return Answer::Response(head(&asked.id, prelude::busy(bridge).into()));
+fn subscribe<B>(
+    bridge: &Arc<Bridge>,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Answer, Problem> {
+    let filter = filter(bridge, request)?;
+    let Ok(subscription) = admit(bridge, request, asked) else {
+        let busy = head(&asked.id, parting::busy(bridge).into());
+        return Ok(Answer::Response(busy));
     };
-    let plan = plan(bridge, subscription, request, asked);
+    let plan = plan(bridge, (subscription, filter), request, asked);
     let downstream = asked.downstream;
     if downstream.slot.is_some() {
-        return Answer::HandOver(HandOver::new(move |taken| task::run(plan, taken)));
+        return Ok(Answer::HandOver(HandOver::new(move |taken| {
+            task::run(plan, taken)
+        })));
     }
     let body = body::EventBody::new(plan, downstream.guard.clone());
-    Answer::Response(head(&asked.id, Body::stream(body)))
+    Ok(Answer::Response(head(&asked.id, Body::stream(body))))
+}
+
+fn filter<B>(bridge: &Bridge, request: &Request<B>) -> Result<Option<Arc<Filter>>, Problem> {
+    let rule = bridge.config().mapping.filter.as_ref();
+    filter::asked(rule, request.uri().query())
 }
 
 /// A WebSocket.
@@ -129,8 +192,9 @@ fn converse<B>(
 ) -> Result<Answer, Problem> {
     let agreement =
         upgrade::agree(request).inspect_err(|_fault| bridge.rejected().count(Reason::Handshake))?;
-    let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
-    let plan = plan(bridge, subscription, request, asked);
+    let filter = filter(bridge, request)?;
+    let subscription = admit(bridge, request, asked).map_err(|_full| unavailable())?;
+    let plan = plan(bridge, (subscription, filter), request, asked);
     Ok(agreement.answer(plan, asked))
 }
 
@@ -141,11 +205,11 @@ async fn poll<B>(
 ) -> Result<Answer, Problem> {
     let query = request.uri().query();
     let question = poll::Question {
-        cursor: asks::poll_cursor(request.headers(), query),
-        filter: None,
+        cursor: cursor(request),
+        filter: filter(bridge, request)?,
         wait: poll::wait(query)?,
     };
-    let subscription = admit(bridge, asked).map_err(|_full| unavailable())?;
+    let subscription = admit(bridge, request, asked).map_err(|_full| unavailable())?;
     let guard = &asked.downstream.guard;
     let response = poll::answer(bridge, subscription, question, guard).await;
     Ok(Answer::Response(response))
@@ -156,20 +220,28 @@ struct Full;
 
 /// A place for one more subscriber. Who gets none is counted and not logged as a warning: a storm of clients that return
 /// must not be one of log lines too.
-fn admit(bridge: &Arc<Bridge>, asked: &Asked<'_>) -> Result<Subscription, Full> {
+fn admit<B>(
+    bridge: &Arc<Bridge>,
+    request: &Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Subscription, Full> {
     let guard = &asked.downstream.guard;
     if guard.is_draining() {
         bridge.rejected().count(Reason::Draining);
         return Err(Full);
     }
-    bridge.subscribe(asked.captures, guard).map_err(|full| {
-        bridge.rejected().count(match full {
-            super::Full::Subscribers(_) => Reason::Subscribers,
-            super::Full::Channels(_) => Reason::Channels,
-        });
-        tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
-        Full
-    })
+    let session = asks::session(request.headers(), request.uri().query());
+    let claim = Claim::new(cursor(request), session);
+    bridge
+        .subscribe(asked.captures, claim, guard)
+        .map_err(|full| {
+            bridge.rejected().count(match full {
+                super::Full::Subscribers(_) => Reason::Subscribers,
+                super::Full::Channels(_) => Reason::Channels,
+            });
+            tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
+            Full
+        })
 }
 
 /// For clients that are no EventSource: those read a status, and an EventSource is ended by it.
@@ -182,16 +254,16 @@ fn unavailable() -> Problem {
 
 fn plan<B>(
     bridge: &Arc<Bridge>,
-    subscription: Subscription,
+    (subscription, filter): (Subscription, Option<Arc<Filter>>),
     request: &Request<B>,
     asked: &Asked<'_>,
 ) -> Plan {
     Plan {
         bridge: bridge.clone(),
         subscription,
-        cursor: asks::cursor(request.headers(), request.uri().query()),
+        cursor: cursor(request),
         form: Form::for_version(request.version()),
-        filter: None,
+        filter,
         dialect: Dialect::EventStream,
         client: asked.downstream.client,
         id: asked.id.clone(),
@@ -241,7 +313,13 @@ fn options(bridge: &Bridge, asked: &HeaderMap) -> Response<Body> {
 
 fn allowed(bridge: &Bridge) -> Vec<Method> {
     let mut methods = vec![Method::GET, Method::HEAD, Method::OPTIONS];
-    methods.extend(bridge.config().publish.map(|_publish| Method::POST));
+    methods.extend(
+        bridge
+            .config()
+            .publish
+            .as_ref()
+            .map(|_publish| Method::POST),
+    );
     methods
 }
 

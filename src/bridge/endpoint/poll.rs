@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bridge::channel::Channel;
-use crate::bridge::cursor::{Cursor, Gap, resolve};
-use crate::bridge::log::{Filter, Form, View};
+use crate::bridge::cursor::{Cursor, FinalId, Gap, resolve};
+use crate::bridge::log::{Filter, Form, Newest, View};
 use crate::bridge::map::{self, Upstream};
+use crate::bridge::session::{Ending, Session};
 use crate::bridge::{Bridge, Subscription};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
@@ -79,7 +80,11 @@ pub(super) async fn answer(
         let upstream = channel.upstream();
         let view = channel.log().view();
         let opening = resolve(cursor, channel.epoch(), &view, config.start, config.on_gap);
-        let found = Found::after(&view, opening.next, question.filter.as_deref());
+        let filter = question.filter.as_deref();
+        let found = match view.newest().filter(|_newest| opening.is_snapshot) {
+            Some(newest) => Found::newest(newest, opening.next, filter),
+            None => Found::after(&view, opening.next, filter),
+        };
         is_last |= opening.gap.is_some() || upstream == Upstream::Gone;
         if is_last || found.count > 0 {
             drop(seat);
@@ -92,12 +97,21 @@ pub(super) async fn answer(
             tokio::select! {
                 () = sleep_until(deadline) => {}
                 _drain_deadline = guard.draining() => {}
+                () = taken_over(&subscription) => {}
             }
         };
         tokio::select! {
             () = waker.notified() => {}
             () = is_due => is_last = true,
         }
+    }
+}
+
+/// Ready when another client has taken the session over.
+async fn taken_over(subscription: &Subscription) {
+    match subscription.taken_over() {
+        Some(happening) => happening.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -110,6 +124,36 @@ struct Found {
 }
 
 impl Found {
+    /// What is newest for each key: as much as the snapshot's own caps allow. What follows it comes with the next poll.
+    fn newest(newest: &Newest, from: u64, filter: Option<&Filter>) -> Self {
+        let mut objects = Vec::new();
+        let (mut from, mut count) = (from, 0);
+        loop {
+            let cut = newest.cut(from, BYTES);
+            for (_seq, event) in &cut.events {
+                let is_wanted = filter.is_none_or(|filter| filter.lets_pass(event));
+                let object = event.form(Form::Json);
+                if !is_wanted || object.is_empty() {
+                    continue;
+                }
+                if count > 0 {
+                    objects.push(b',');
+                }
+                objects.extend_from_slice(object);
+                count += 1;
+            }
+            if cut.is_last {
+                // Not the view's head: what the snapshot has not seen yet is still to come.
+                return Self {
+                    objects,
+                    count,
+                    next: cut.next,
+                };
+            }
+            from = cut.next;
+        }
+    }
+
     fn after(view: &View, from: u64, filter: Option<&Filter>) -> Self {
         let (mut objects, mut count, mut next) = (Vec::new(), 0, from);
         while count < EVENTS
@@ -141,13 +185,31 @@ impl Found {
         }
     }
 
+    /// Where the next poll goes on. That a session is over for good is said by the cursor, once it has all events.
+    fn cursor(&self, channel: &Channel, upstream: Upstream) -> String {
+        let id = channel.id(self.next - 1);
+        let ending = channel.session().and_then(Session::ending);
+        match ending {
+            Some(Ending::Final { verdict, .. })
+                if upstream == Upstream::Gone && self.next == channel.log().view().head() =>
+            {
+                FinalId { id, verdict }.to_string()
+            }
+            _ => id.to_string(),
+        }
+    }
+
     fn response(self, channel: &Channel, gap: Option<Gap>, upstream: Upstream) -> Response<Body> {
         let name = serde_json::to_string(&**channel.name()).expect("a string is JSON");
         let gap = gap.map_or("null".to_owned(), map::gap_payload);
-        let cursor = channel.id(self.next - 1);
+        let cursor = self.cursor(channel, upstream);
+        let session = match channel.session() {
+            Some(session) => format!(r#","session":"{}""#, session.id()),
+            None => String::new(),
+        };
         let state = word(upstream);
         let head = format!(
-            r#"{{"channel":{name},"cursor":"{cursor}","gap":{gap},"upstream":"{state}","events":["#
+            r#"{{"channel":{name},"cursor":"{cursor}","gap":{gap},"upstream":"{state}"{session},"events":["#
         );
         let mut body = head.into_bytes();
         body.extend_from_slice(&self.objects);
@@ -161,6 +223,7 @@ fn word(upstream: Upstream) -> &'static str {
     match upstream {
         Upstream::Connecting => "connecting",
         Upstream::Up => "up",
+        Upstream::Ended => "ended",
         Upstream::Reconnecting | Upstream::Gone => "reconnecting",
     }
 }

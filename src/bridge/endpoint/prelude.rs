@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::bridge::Bridge;
 use crate::bridge::channel::Channel;
-use crate::bridge::cursor::{Cursor, EventId, Opening, resolve};
+use crate::bridge::cursor::{Cursor, EventId, Gap, Opening, resolve};
 use crate::bridge::log::{Form, Kind, form};
 use crate::bridge::map::{self, Upstream};
 use crate::config::model;
@@ -17,11 +16,6 @@ use crate::observe::access::RequestId;
 use crate::respond::fields::Rendered;
 use crate::sse::encode;
 use crate::upstream::http1::write_response_head;
-
-/// `retry:` for a client that cannot be served now: at least this, and as much again and more at random.
-const BUSY: Duration = Duration::from_secs(10);
-/// `retry:` before an end of ours is at least this.
-const RETURN: Duration = Duration::from_millis(250);
 
 /// The fields that every event stream of a bridge has.
 pub(super) const FIELDS: [(&str, &str); 3] = [
@@ -98,6 +92,8 @@ pub(super) struct Prelude {
     pub(super) second: Bytes,
     /// The first event that is to follow.
     pub(super) next: u64,
+    /// Whether it begins with what is newest for each key.
+    pub(super) is_snapshot: bool,
     /// What the client knows of the feed then.
     pub(super) told: Upstream,
 }
@@ -124,6 +120,7 @@ pub(super) fn prelude(
         first: frame(form, first),
         second: frame(form, second),
         next: opening.next,
+        is_snapshot: opening.is_snapshot,
         told,
     }
 }
@@ -136,11 +133,18 @@ fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, ou
         map::gap(gap, id, out);
     }
     if config.open_event {
-        map::open(channel.name(), opening, id, out);
+        map::open(channel, opening, id, out);
         return;
     }
     id.write(out);
     encode::end(out);
+}
+
+/// A gap of this client's own, with the place just before the next event.
+pub(super) fn gap(gap: Gap, id: EventId, form: Form) -> Bytes {
+    let mut out = Vec::new();
+    map::gap(gap, id, &mut out);
+    frame(form, out)
 }
 
 /// `streamgate.status` about the feed.
@@ -150,41 +154,14 @@ pub(super) fn status(upstream: Upstream, form: Form) -> Bytes {
     frame(form, out)
 }
 
-/// The last words before an end of ours: when to return, spread so that the clients do not return all at once.
-pub(super) fn closing(bridge: &Bridge, form: Form) -> Bytes {
-    let mut out = Vec::new();
-    encode::retry(random(RETURN, return_window(bridge)), &mut out);
-    encode::end(&mut out);
-    let mut out = Vec::from(frame(form, out));
-    if form == Form::SseChunked {
-        out.extend_from_slice(chunked::LAST);
-    }
-    out.into()
-}
-
-/// The whole body for a client that cannot be served now. A status other than 200 would end its EventSource for ever.
-pub(super) fn busy(bridge: &Bridge) -> Bytes {
-    let mut out = Vec::new();
-    encode::retry(random(BUSY, 2 * BUSY + return_window(bridge)), &mut out);
-    map::busy(&mut out);
-    out.into()
-}
-
-fn return_window(bridge: &Bridge) -> Duration {
-    let clients = Duration::from_secs_f64(
-        bridge.subscribers() as f64 / f64::from(bridge.config().limits.accept_rate),
-    );
-    clients.max(bridge.config().retry.spread)
-}
-
 /// Milliseconds between `base` and `base + spread`.
-fn random(base: Duration, spread: Duration) -> u64 {
+pub(super) fn random(base: Duration, spread: Duration) -> u64 {
     (base + spread.mul_f64(fastrand::f64())).as_millis() as u64
 }
 
 /// Blocks of our own in the form of a client's events. They are few and short: never compressed. What is no event, such
 /// as `retry:`, has no form for a WebSocket, and nothing of ours has a raw one.
-fn frame(form: Form, plain: Vec<u8>) -> Bytes {
+pub(super) fn frame(form: Form, plain: Vec<u8>) -> Bytes {
     match form {
         Form::SsePlain => return plain.into(),
         Form::SseChunked => {}
@@ -262,14 +239,6 @@ mod tests {
         config.open_event = false;
         let opened = prelude(&channel, &config, Cursor::Latest, Form::SsePlain);
         assert_eq!(text(&opened.second), format!("id: {}\n\n", channel.id(20)));
-    }
-
-    #[test]
-    fn an_end_of_ours_is_a_block_and_the_last_chunk() {
-        let bridge = Bridge::new(Arc::new(config(&[])));
-        let closing = closing(&bridge, Form::SseChunked);
-        assert!(text(&closing).ends_with("\n\n\r\n0\r\n\r\n"), "{closing:?}");
-        assert!(text(&busy(&bridge)).contains(r#"data: {"state":"busy"}"#));
     }
 
     #[test]

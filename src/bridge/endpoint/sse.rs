@@ -16,65 +16,19 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::bridge::log::{Filter, Form, View};
+use crate::bridge::log::{Filter, Form};
 use crate::bridge::map::Upstream;
-use crate::config::model::Slow;
 use crate::observe::access::{End, StreamRecord};
 use crate::tls::ClientStream;
 
 use super::clock::Signs;
 use super::dialogue::Dialogue;
+pub(super) use super::position::Position;
 use super::prelude;
 use super::sweep::Visit;
 
 /// A subscriber has nothing to say. One that sends more than this is not one.
 const UNASKED: u64 = 64 * 1024;
-/// Where a subscriber stands.
-#[derive(Debug)]
-pub(super) struct Position {
-    /// The next event it gets.
-    pub(super) next: u64,
-    /// What it knows of the feed.
-    pub(super) told: Upstream,
-    /// Whether it was ever at the head: until then it replays, and being behind is not being slow.
-    pub(super) has_caught_up: bool,
-    /// Which events it gets. Default: all.
-    pub(super) filter: Option<Arc<Filter>>,
-    /// Whether it has passed over events that the client was not given, so that the client's cursor is behind.
-    pub(super) owes_id: bool,
-}
-
-impl Position {
-    /// One that is not known yet.
-    pub(super) fn unknown(filter: Option<Arc<Filter>>) -> Self {
-        Self {
-            next: 0,
-            told: Upstream::Connecting,
-            has_caught_up: false,
-            filter,
-            owes_id: false,
-        }
-    }
-
-    /// The place right behind the last event, if the client's cursor is to be moved there by a heartbeat.
-    pub(super) fn take_owed(&mut self) -> Option<u64> {
-        std::mem::take(&mut self.owes_id).then(|| self.next - 1)
-    }
-
-    /// Whether a status is to be told now. That the feed is up comes before its new events, that it is lost after the
-    /// last ones.
-    pub(super) fn owes_status(&self, upstream: Upstream, view: &View) -> bool {
-        let is_news = self.told != upstream && upstream != Upstream::Gone;
-        is_news && (upstream == Upstream::Up || self.next >= view.head())
-    }
-
-    /// Whether it is further behind than `slow` allows, or than the log reaches.
-    pub(super) fn is_slow(&self, view: &View, slow: &Slow) -> bool {
-        let behind = view.head().saturating_sub(self.next);
-        let is_over = || behind > slow.events || view.bytes_behind(self.next) > slow.bytes;
-        behind > 0 && (self.next < view.floor() || (self.has_caught_up && is_over()))
-    }
-}
 
 /// The part of a subscriber that the sweep shares with its task.
 pub(super) struct Subscriber {
@@ -125,13 +79,15 @@ impl Subscriber {
     }
 
     /// The sweep's visit.
-    pub(super) fn visit(&mut self, cx: &mut Context<'_>, visit: &mut Visit<'_>, slow: &Slow) {
+    pub(super) fn visit(&mut self, cx: &mut Context<'_>, visit: &mut Visit<'_>) {
         if self.end.is_some() {
             return;
         }
         if self.stalled.is_some() {
-            if self.position.is_slow(visit.view, slow) {
-                self.leave(End::Slow);
+            if self.position.is_slow(visit)
+                && let Err(end) = self.position.fall_back(visit)
+            {
+                self.leave(end);
             }
             return;
         }
@@ -201,21 +157,25 @@ impl Subscriber {
                 self.position.told = visit.upstream;
                 continue;
             }
-            let next = self.position.next;
-            if next >= visit.view.head() {
-                self.position.has_caught_up = true;
+            if let Some((gap, seq)) = self.position.take_gap() {
+                self.rest = prelude::gap(gap, visit.channel.id(seq), self.form);
+                continue;
+            }
+            if self.position.is_at_head(visit.view) {
+                self.position.note_caught_up();
                 return Poll::Ready(match visit.upstream {
                     Upstream::Gone => Err(End::BackendFailed),
                     _ => Ok(()),
                 });
             }
-            let filter = self.position.filter.as_ref();
-            let Some(piece) = visit.ranges.piece(visit.view, next, self.form, filter) else {
-                return Poll::Ready(Err(End::Slow));
+            let piece = self.position.piece(visit.view, visit.ranges, self.form);
+            let Some(piece) = piece else {
+                self.position.fall_back(visit)?;
+                continue;
             };
-            self.position.owes_id = piece.passed_over;
+            let step = piece.step;
             if piece.bytes.is_empty() {
-                self.position.next = piece.next;
+                self.position.pass(step);
                 continue;
             }
             let stream = Pin::new(&mut self.stream);
@@ -225,9 +185,9 @@ impl Subscriber {
                 self.rest = piece.rest(count);
             }
             // What is replayed has waited for its client, and not been delayed.
-            self.on_its_way = self.position.has_caught_up.then_some(piece.came);
-            self.position.next = piece.next;
-            self.record.sent_messages(piece.next - next);
+            self.on_its_way = self.position.has_caught_up().then_some(step.came);
+            self.position.pass(step);
+            self.record.sent_messages(self.position.take_given());
             self.note_written(count, visit.now);
         }
     }

@@ -50,6 +50,8 @@ pub(super) struct Visit<'a> {
     pub(super) upstream: Upstream,
     pub(super) ranges: &'a mut Ranges,
     pub(super) now: Instant,
+    pub(super) channel: &'a Channel,
+    pub(super) slow: Slow,
 }
 
 /// One worker's subscribers of one channel.
@@ -108,6 +110,8 @@ impl Seat {
             view: &channel.log().view(),
             ranges: &mut self.roster.ranges.borrow_mut(),
             now: Instant::now(),
+            channel,
+            slow: self.roster.slow,
         })
     }
 }
@@ -161,15 +165,17 @@ impl Roster {
             upstream: self.channel.upstream(),
             ranges: &mut self.ranges.borrow_mut(),
             now: Instant::now(),
+            channel: &self.channel,
+            slow: self.slow,
         };
         let mut cx = Context::from_waker(Waker::noop());
         let end = (place + SLICE).min(members.capacity());
         for member in (place..end).filter_map(|place| members.get(place)) {
             match member {
                 Member::Socket(socket) => {
-                    socket.borrow_mut().visit(&mut cx, &mut visit, &self.slow);
+                    socket.borrow_mut().visit(&mut cx, &mut visit);
                 }
-                Member::Body(body) => body.borrow_mut().visit(&visit, &self.slow),
+                Member::Body(body) => body.borrow_mut().visit(&visit),
                 Member::Poll(poll) => poll.notify_one(),
             }
         }

@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,11 +20,13 @@ use crate::bridge::Bridge;
 use crate::observe::access::{End, Kind, StreamRecord};
 use crate::stream::Taken;
 use crate::tls::ClientStream;
-use crate::websocket::boundary::Extensions;
+use crate::websocket::boundary::{Extensions, Sender};
+use crate::websocket::frame;
 
 use super::Plan;
 use super::clock::{Clock, Tick};
 use super::dialogue::{Dialogue, Outlet};
+use super::parting::Parting;
 use super::prelude;
 use super::sse::Subscriber;
 use super::sweep::{Member, Seat};
@@ -79,7 +80,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
     let config = bridge.config();
     let channel = subscription.channel();
     tune(&taken.stream);
-    let mut clock = Clock::new(config, taken.guard.clone());
+    let mut clock = Clock::new(config, taken.guard.clone(), subscription.taken_over());
     let (mut head, mut dialogue) = (Vec::new(), None);
     match dialect {
         Dialect::EventStream => {
@@ -117,8 +118,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
     let opened = prelude::prelude(channel, config, cursor, form);
     {
         let mut subscriber = shared.borrow_mut();
-        subscriber.position.next = opened.next;
-        subscriber.position.told = opened.told;
+        subscriber.position.begin(&opened);
         subscriber.unsent_head = head.len();
         head.extend_from_slice(&opened.first);
         subscriber.rest = head.into();
@@ -135,7 +135,8 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
             Ok(()) => poll_fn(|cx| task.poll(cx, &bridge)).await,
             Err(end) => end,
         };
-        task.finish(end, &bridge).await;
+        let parting = Parting::new(&bridge, subscription.channel(), end);
+        task.finish(parting).await;
         // The channel and the drain are held until the very end.
         drop((subscription, guard));
     }
@@ -214,14 +215,14 @@ impl Task {
 
     /// Ends the subscription. An end of ours comes at an event's border, with the last chunk or a Close. An event stream
     /// whose client is slow gets nothing more, and the client sees that the response was cut.
-    async fn finish(self, end: End, bridge: &Arc<Bridge>) {
+    async fn finish(self, parting: Parting<'_>) {
         // From here on the sweep does not know it any more.
         drop((self.seat, self.clock));
         let (silence, last) = {
             let mut subscriber = self.shared.borrow_mut();
             (
                 subscriber.written.elapsed(),
-                subscriber.last_words(end, bridge),
+                subscriber.last_words(&parting),
             )
         };
         if let Some(last) = last {
@@ -230,21 +231,25 @@ impl Task {
             let _: Result<io::Result<()>, _> = Box::pin(timeout(FAREWELL, farewell)).await;
         }
         if let Some(subscriber) = Rc::into_inner(self.shared) {
-            subscriber.into_inner().record.close(end, silence);
+            subscriber.into_inner().record.close(parting.end, silence);
         }
     }
 }
 
 impl Subscriber {
     /// What is said at this end; `None`: nothing more.
-    fn last_words(&mut self, end: End, bridge: &Bridge) -> Option<Bytes> {
+    fn last_words(&mut self, parting: &Parting<'_>) -> Option<Bytes> {
         let Some(dialogue) = &self.dialogue else {
-            let is_ours = matches!(end, End::Age | End::Drain | End::BackendFailed);
-            return is_ours.then(|| prelude::closing(bridge, self.form));
+            return parting.is_ours().then(|| parting.words(self.form));
         };
-        let (code, frame) = dialogue.close_frame(end)?;
+        let (code, frame) = match parting.close_code() {
+            Some(code) => (code, frame::close(Sender::Server, code, "").into()),
+            None => dialogue.close_frame(parting.end)?,
+        };
         self.record.closed_with(code);
-        Some(frame)
+        let mut words = Vec::from(parting.words(self.form));
+        words.extend_from_slice(&frame);
+        Some(words.into())
     }
 
     /// Ready at once for an event stream; a WebSocket's client has to close, too.

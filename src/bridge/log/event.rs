@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::budget::Account;
 use super::form::{self, Form, Forms};
 
 /// What an event is.
@@ -79,12 +80,20 @@ pub struct Event {
     /// `None`: nothing but the kind is known, as of most events without mapping.
     note: Option<Box<Note>>,
     forms: OnceLock<Box<Forms>>,
+    account: Arc<Account>,
 }
 
 impl Event {
     /// An event of these bytes, a chunk whose head is `head` bytes long.
-    pub(super) fn new(framed: Bytes, head: usize, end: u64, at: Instant, note: Note) -> Self {
+    pub(super) fn new(
+        (framed, head): (Bytes, usize),
+        end: u64,
+        at: Instant,
+        note: Note,
+        account: Arc<Account>,
+    ) -> Self {
         Self {
+            account,
             framed,
             head,
             end,
@@ -154,7 +163,8 @@ impl Event {
 
     fn made(&self, form: Form) -> &Bytes {
         let verbatim = self.note.as_ref().and_then(|note| note.verbatim.as_deref());
-        let forms = self.forms.get_or_init(Box::default);
+        let new = || Box::new(Forms::new(self.account.clone()));
+        let forms = self.forms.get_or_init(new);
         forms.get(form, || match form {
             Form::WsJsonDeflated => form::deflated(self.made(Form::WsJson)),
             Form::WsRawDeflated => form::deflated(self.made(Form::WsRaw)),

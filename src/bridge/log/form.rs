@@ -2,7 +2,7 @@
 //!
 //! All are made from the event as SSE, which [`crate::sse::encode`] wrote: so all clients are told the same.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::websocket::boundary::Opcode;
 use crate::websocket::deflate;
 
+use super::budget::Account;
 use super::event::Kind;
 
 /// How the events are written to a client.
@@ -48,8 +49,10 @@ impl Form {
 }
 
 /// Forms that are made when they are asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Forms {
+    /// The log's, which is charged with what is made, for as long as it is there.
+    account: Arc<Account>,
     json: OnceLock<Bytes>,
     raw: OnceLock<Bytes>,
     json_deflated: OnceLock<Bytes>,
@@ -57,6 +60,16 @@ pub(super) struct Forms {
 }
 
 impl Forms {
+    pub(super) fn new(account: Arc<Account>) -> Self {
+        Self {
+            account,
+            json: OnceLock::new(),
+            raw: OnceLock::new(),
+            json_deflated: OnceLock::new(),
+            raw_deflated: OnceLock::new(),
+        }
+    }
+
     /// The form's bytes, made by `make` if this is the first that asks.
     pub(super) fn get(&self, form: Form, make: impl FnOnce() -> Bytes) -> &Bytes {
         match form {
@@ -65,7 +78,25 @@ impl Forms {
             Form::WsRawDeflated => &self.raw_deflated,
             _ => &self.json,
         }
-        .get_or_init(make)
+        .get_or_init(|| {
+            let made = make();
+            self.account.charge(made.len() as u64);
+            made
+        })
+    }
+}
+
+impl Drop for Forms {
+    fn drop(&mut self) {
+        let forms = [
+            &self.json,
+            &self.raw,
+            &self.json_deflated,
+            &self.raw_deflated,
+        ];
+        let made = forms.into_iter().filter_map(OnceLock::get);
+        self.account
+            .release(made.map(|form| form.len() as u64).sum());
     }
 }
 

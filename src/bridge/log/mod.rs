@@ -7,18 +7,23 @@
 //! keep the last one, the writer publishes in the order list, slot, head when it appends, and floor, list when it
 //! evicts; a reader loads head, list, floor.
 
+mod budget;
 mod event;
 pub mod form;
+mod newest;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
+pub use self::budget::Budget;
 pub use self::event::{Event, Filter, Kind, Note};
 pub use self::form::Form;
-pub use self::writer::{Budget, Writer};
+pub use self::newest::{Cut, Newest};
+pub use self::writer::Writer;
 
 /// Events of one segment at most.
 const SLOTS: usize = 64;
@@ -26,7 +31,7 @@ const SLOTS: usize = 64;
 #[derive(Debug)]
 struct Segment {
     first: u64,
-    slots: [OnceLock<Event>; SLOTS],
+    slots: [OnceLock<Arc<Event>>; SLOTS],
 }
 
 type Chain = Vec<Arc<Segment>>;
@@ -37,6 +42,7 @@ pub struct Log {
     chain: ArcSwap<Chain>,
     head: AtomicU64,
     floor: AtomicU64,
+    newest: Option<Arc<Newest>>,
 }
 
 impl Log {
@@ -48,7 +54,12 @@ impl Log {
         let floor = self.floor.load(Ordering::Acquire);
         // The floor may have passed a head that was loaded before it: then nothing of what was seen is left.
         let head = head.max(floor);
-        View { chain, head, floor }
+        View {
+            chain,
+            head,
+            floor,
+            newest: self.newest.clone(),
+        }
     }
 }
 
@@ -58,6 +69,7 @@ pub struct View {
     chain: Arc<Chain>,
     head: u64,
     floor: u64,
+    newest: Option<Arc<Newest>>,
 }
 
 impl View {
@@ -81,7 +93,28 @@ impl View {
         }
         let after = self.chain.partition_point(|segment| segment.first <= seq);
         let segment = self.chain.get(after.checked_sub(1)?)?;
-        segment.slots.get((seq - segment.first) as usize)?.get()
+        let slot = segment.slots.get((seq - segment.first) as usize)?;
+        slot.get().map(|event| &**event)
+    }
+
+    /// What is newest for each key, where that is kept.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Newest> {
+        self.newest.as_deref()
+    }
+
+    /// The first event that was appended at `time` or later; the head, when there is none.
+    #[must_use]
+    pub fn since(&self, time: Instant) -> u64 {
+        let (mut low, mut high) = (self.floor, self.head);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.event(middle) {
+                Some(event) if event.at() >= time => high = middle,
+                _ => low = middle + 1,
+            }
+        }
+        low
     }
 
     /// Bytes of the events from `seq` on, as far as they are in the log.

@@ -19,10 +19,8 @@ pub(crate) fn unlimited() -> &'static Budget {
 }
 
 pub(crate) fn writer(events: usize) -> Writer {
-    Writer::new(
-        caps(events, usize::MAX, Duration::from_secs(600)),
-        unlimited(),
-    )
+    let caps = caps(events, usize::MAX, Duration::from_secs(600));
+    Writer::new(caps, None, unlimited())
 }
 
 pub(crate) fn fill(writer: &mut Writer, count: usize) {
@@ -76,7 +74,11 @@ fn count_evicts_exactly_and_segments_go_whole() {
 #[test]
 fn bytes_evict_but_never_the_newest() {
     let now = Instant::now();
-    let mut writer = Writer::new(caps(100, 1_000, Duration::from_secs(600)), unlimited());
+    let mut writer = Writer::new(
+        caps(100, 1_000, Duration::from_secs(600)),
+        None,
+        unlimited(),
+    );
     (0..10).for_each(|_| large(&mut writer, now, 300));
     assert_eq!(writer.log().view().floor(), 8);
     large(&mut writer, now, 5_000);
@@ -88,23 +90,30 @@ fn bytes_evict_but_never_the_newest() {
 fn large_events_close_a_segment_early() {
     let now = Instant::now();
     let bytes = 1 << 20;
-    let mut writer = Writer::new(caps(100, bytes, Duration::from_secs(600)), unlimited());
+    let mut writer = Writer::new(
+        caps(100, bytes, Duration::from_secs(600)),
+        None,
+        unlimited(),
+    );
     (0..50).for_each(|_| large(&mut writer, now, 100_000));
     let view = writer.log().view();
-    let held: usize = view
-        .chain
-        .iter()
-        .flat_map(|segment| &segment.slots)
-        .fold(0, |held, slot: &OnceLock<Event>| {
+    let held: usize = view.chain.iter().flat_map(|segment| &segment.slots).fold(
+        0,
+        |held, slot: &OnceLock<Arc<Event>>| {
             held + slot.get().map_or(0, |event| event.framed().len())
-        });
+        },
+    );
     assert!(held < bytes + SEGMENT_BYTES as usize + 100_010, "{held}");
 }
 
 #[test]
 fn age_evicts_also_when_nothing_new_comes() {
     let begun = Instant::now();
-    let mut writer = Writer::new(caps(100, usize::MAX, Duration::from_secs(10)), unlimited());
+    let mut writer = Writer::new(
+        caps(100, usize::MAX, Duration::from_secs(10)),
+        None,
+        unlimited(),
+    );
     large(&mut writer, begun, 10);
     large(&mut writer, begun + Duration::from_secs(5), 10);
     assert_eq!(writer.next_expiry(), Some(begun + Duration::from_secs(10)));
@@ -119,17 +128,33 @@ fn age_evicts_also_when_nothing_new_comes() {
 }
 
 #[test]
-fn the_process_cap_evicts_ones_own_oldest_and_is_given_back() {
-    let budget: &'static Budget = Box::leak(Box::new(Budget::new(1_000)));
-    let now = Instant::now();
-    let wide = caps(100, usize::MAX, Duration::from_secs(600));
-    let (mut first, mut second) = (Writer::new(wide, budget), Writer::new(wide, budget));
-    (0..3).for_each(|_| large(&mut first, now, 290));
-    (0..3).for_each(|_| large(&mut second, now, 290));
-    assert_eq!(first.log().view().floor(), 1);
-    assert_eq!(second.log().view().floor(), 3);
-    drop((first, second));
-    assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+fn one_look_evicts_all_that_is_too_old_however_much_it_is() {
+    let begun = Instant::now();
+    let mut writer = Writer::new(
+        caps(1_000, usize::MAX, Duration::from_secs(10)),
+        None,
+        unlimited(),
+    );
+    (0..500).for_each(|_| large(&mut writer, begun, 10));
+    writer.evict(begun + Duration::from_secs(10));
+    let view = writer.log().view();
+    assert_eq!((view.floor(), view.head()), (501, 501));
+    assert!(view.chain.is_empty());
+}
+
+#[test]
+fn since_is_the_first_event_that_is_not_older() {
+    let begun = Instant::now();
+    let mut writer = writer(100);
+    for second in 0..200 {
+        large(&mut writer, begun + Duration::from_secs(second), 10);
+    }
+    let view = writer.log().view();
+    let table = [(0, 101), (100, 101), (101, 102), (199, 200), (200, 201)];
+    for (second, expected) in table {
+        let time = begun + Duration::from_secs(second);
+        assert_eq!(view.since(time), expected, "{second}");
+    }
 }
 
 #[test]

@@ -3,58 +3,35 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::config::model::Replay;
+use crate::config::model::{Replay, SnapshotCaps};
 
-use super::{Chain, Event, Log, Note, SLOTS, Segment};
+use super::budget::Account;
+use super::{Budget, Chain, Event, Log, Newest, Note, SLOTS, Segment};
 
 /// A segment takes no more events beyond this many bytes: memory is freed by whole segments, so that this is how far
 /// it can exceed the caps.
 pub(super) const SEGMENT_BYTES: u64 = 256 * 1024;
+/// How often a large log looks whether others need room.
+const LOOK: Duration = Duration::from_secs(1);
 /// The widest chunk head: eight hexadecimal digits and CRLF.
 const WIDEST_HEAD: usize = 10;
 /// Scratch of this size is kept between events.
 const SCRATCH: usize = 64 * 1024;
-
-/// Bytes that the logs of the whole process may hold together. Over it, a log that grows evicts its own oldest events.
-#[derive(Debug)]
-pub struct Budget {
-    limit: u64,
-    pub(super) used: AtomicU64,
-}
-
-impl Budget {
-    /// A budget of `limit` bytes.
-    #[must_use]
-    pub const fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            used: AtomicU64::new(0),
-        }
-    }
-
-    /// The budget that all channels share: 1 GiB.
-    #[must_use]
-    pub fn process() -> &'static Self {
-        static PROCESS: Budget = Budget::new(1 << 30);
-        &PROCESS
-    }
-
-    fn is_exceeded(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.limit
-    }
-}
 
 /// The one writer of a log.
 #[derive(Debug)]
 pub struct Writer {
     log: Arc<Log>,
     caps: Replay,
-    budget: &'static Budget,
+    account: Arc<Account>,
+    /// Bytes of events that the account is charged with.
+    charged: u64,
     segments: VecDeque<Arc<Segment>>,
     /// Slots and bytes used in the last segment.
     slots: usize,
@@ -68,10 +45,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// An empty log, whose first event will have the number 1.
+    /// An empty log, whose first event will have the number 1. With `snapshot`, what is newest for each key is kept, too.
     #[must_use]
-    pub fn new(caps: Replay, budget: &'static Budget) -> Self {
+    pub fn new(caps: Replay, snapshot: Option<SnapshotCaps>, budget: &'static Budget) -> Self {
         let log = Log {
+            newest: snapshot.map(|caps| Arc::new(Newest::new(caps))),
             chain: ArcSwap::default(),
             head: AtomicU64::new(1),
             floor: AtomicU64::new(1),
@@ -79,7 +57,8 @@ impl Writer {
         Self {
             log: Arc::new(log),
             caps,
-            budget,
+            account: budget.open(),
+            charged: 0,
             segments: VecDeque::new(),
             slots: 0,
             segment_bytes: 0,
@@ -112,47 +91,93 @@ impl Writer {
             self.open_segment();
         }
         self.appended += len;
-        self.budget.used.fetch_add(len, Ordering::Relaxed);
-        let event = Event::new(framed, head, self.appended, now, note);
+        self.charge(len);
+        let account = self.account.clone();
+        let event = Arc::new(Event::new(
+            (framed, head),
+            self.appended,
+            now,
+            note,
+            account,
+        ));
         if let Some(segment) = self.segments.back() {
-            segment.slots[self.slots].get_or_init(|| event);
+            segment.slots[self.slots].get_or_init(|| event.clone());
         }
         self.slots += 1;
         self.segment_bytes += len;
         self.next += 1;
         self.log.head.store(self.next, Ordering::Release);
+        // After the head: who reads what is newest and then goes on in the log finds all of it there.
+        let newest = self.log.newest.as_ref();
+        let replaced = newest.map(|newest| newest.insert(seq, &event));
+        self.forget(replaced.unwrap_or_default());
         self.evict(now);
         seq
     }
 
     /// Evicts what is beyond a cap: called by [`Writer::append`], and from time to time when nothing new comes.
     pub fn evict(&mut self, now: Instant) {
-        let before = self.floor;
+        let (before, listed) = (self.floor, self.segments.len());
         while let Some(oldest) = self.oldest()
             && self.is_beyond(oldest, now)
         {
             let (end, len) = (oldest.end, oldest.framed().len() as u64);
+            let newest = self.log.newest.as_ref();
+            let is_kept = newest.is_some_and(|newest| newest.keeps(self.floor));
             self.floor += 1;
             self.evicted = end;
-            self.budget.used.fetch_sub(len, Ordering::Relaxed);
+            if !is_kept {
+                self.release(len);
+            }
+            // Readers still have the list as it was published.
+            if self.front_end().is_some_and(|end| end <= self.floor) {
+                self.segments.pop_front();
+            }
         }
+        self.shrink_newest();
         if self.floor == before {
             return;
         }
         self.log.floor.store(self.floor, Ordering::Release);
-        let kept = self.segments.len();
-        while self.front_end().is_some_and(|end| end <= self.floor) {
-            self.segments.pop_front();
-        }
-        if self.segments.len() < kept {
+        if self.segments.len() < listed {
             self.publish();
         }
     }
 
-    /// When the oldest event will be too old.
+    /// When [`Writer::evict`] is to be called at the latest: the oldest event will be too old, or, for a large log, others
+    /// may need room.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.oldest().map(|oldest| oldest.at + self.caps.age)
+        let aged = self.oldest().map(|oldest| oldest.at + self.caps.age);
+        let look = self.account.is_large().then(|| Instant::now() + LOOK);
+        aged.into_iter().chain(look).min()
+    }
+
+    /// Lets go of what is newest for some keys when the log itself has nothing more to give.
+    fn shrink_newest(&mut self) {
+        while self.next - self.floor <= 1
+            && self.account.is_over()
+            && let Some(gone) = self.log.newest.as_ref().and_then(|newest| newest.forget())
+        {
+            self.forget(vec![gone]);
+        }
+    }
+
+    /// What the newest events let go of is given back, but for what the log itself still has.
+    fn forget(&mut self, gone: Vec<(u64, Arc<Event>)>) {
+        let evicted = gone.into_iter().filter(|(seq, _)| *seq < self.floor);
+        let bytes = evicted.map(|(_, event)| event.framed().len() as u64).sum();
+        self.release(bytes);
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        self.charged += bytes;
+        self.account.charge(bytes);
+    }
+
+    fn release(&mut self, bytes: u64) {
+        self.charged -= bytes;
+        self.account.release(bytes);
     }
 
     /// The newest event stays whatever its size, else one beyond a cap could never be delivered; only age evicts it.
@@ -161,13 +186,14 @@ impl Writer {
         let bytes = self.appended - self.evicted;
         let full = count > self.caps.events.get() as u64
             || bytes > self.caps.bytes as u64
-            || self.budget.is_exceeded();
+            || self.account.is_over();
         (count > 1 && full) || now.saturating_duration_since(oldest.at) >= self.caps.age
     }
 
     fn oldest(&self) -> Option<&Event> {
         let front = self.segments.front()?;
-        front.slots.get((self.floor - front.first) as usize)?.get()
+        let slot = front.slots.get((self.floor - front.first) as usize)?;
+        slot.get().map(|event| &**event)
     }
 
     /// The number after the first segment's last event.
@@ -215,8 +241,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let held = self.appended - self.evicted;
-        self.budget.used.fetch_sub(held, Ordering::Relaxed);
+        self.release(self.charged);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sse::encode;
 pub use crate::sse::encode::is_event_name;
 
 use super::channel::Channel;
-use super::cursor::{EventId, Gap, Opening};
+use super::cursor::{EventId, FinalId, Gap, Opening};
 use super::log::{Note, Writer};
 
 pub use self::message::{Mapped, Message, append};
@@ -28,6 +28,8 @@ pub enum Upstream {
     Up,
     /// It was open and is to be again.
     Reconnecting,
+    /// It has said that it has ended. It is asked again when somebody comes.
+    Ended,
     /// Its task has ended: nothing will come any more.
     Gone,
 }
@@ -70,16 +72,16 @@ struct Open<'a> {
     resumed: bool,
     replay: u64,
     /// Only session mode has one.
-    session: Option<&'a str>,
+    session: Option<String>,
 }
 
 /// Encodes `streamgate.open`, with the start cursor as its id.
-pub fn open(channel: &str, opening: &Opening, id: EventId, out: &mut Vec<u8>) {
+pub fn open(channel: &Channel, opening: &Opening, id: EventId, out: &mut Vec<u8>) {
     let payload = Open {
-        channel,
+        channel: channel.name(),
         resumed: opening.resumed,
         replay: opening.replay,
-        session: None,
+        session: channel.session().map(|session| session.id().to_string()),
     };
     let payload = serde_json::to_string(&payload).expect("strings, numbers and bools are JSON");
     id.write(out);
@@ -91,9 +93,35 @@ pub fn status(upstream: Upstream, out: &mut Vec<u8>) {
     let payload = match upstream {
         Upstream::Connecting => r#"{"upstream":"connecting"}"#,
         Upstream::Up => r#"{"upstream":"up"}"#,
+        Upstream::Ended => r#"{"upstream":"ended"}"#,
         Upstream::Reconnecting | Upstream::Gone => r#"{"upstream":"reconnecting"}"#,
     };
     own("streamgate.status", payload, out);
+}
+
+/// Why a client's session is over, and it need not come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The feed closed it, with this code if there was a feed.
+    Closed {
+        /// RFC 6455 §7.4.
+        code: Option<u16>,
+    },
+    /// Another client has it now.
+    TakenOver,
+}
+
+/// Encodes `streamgate.status` for a session that is over. Its id is the last one.
+pub fn over(over: Over, id: FinalId, out: &mut Vec<u8>) {
+    let payload = match over {
+        Over::Closed { code } => {
+            let code = code.map_or("null".to_owned(), |code| code.to_string());
+            format!(r#"{{"state":"ended","code":{code}}}"#)
+        }
+        Over::TakenOver => r#"{"state":"taken_over"}"#.to_owned(),
+    };
+    encode::id(id.to_string().as_bytes(), out);
+    own("streamgate.status", &payload, out);
 }
 
 /// Encodes `streamgate.status` for a client that cannot be served now and is about to be sent away.
@@ -115,6 +143,8 @@ fn own(name: &str, payload: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::bridge::cursor::Epoch;
     use crate::sse::encode::tests::{Decoded, decode};
@@ -178,9 +208,18 @@ mod tests {
             gap: None,
             resumed: true,
             replay: 2,
+            is_snapshot: false,
         };
         let (id, mut out) = (id(), Vec::new());
-        open("a\"\n", &opening, id, &mut out);
+        let log = crate::bridge::log::tests::writer(1).log();
+        let (channel, _publishes) = Channel::new(
+            String::new(),
+            "a\"\n".into(),
+            log,
+            Arc::default(),
+            Arc::default(),
+        );
+        open(&channel, &opening, id, &mut out);
         let data = r#"{"channel":"a\"\n","resumed":true,"replay":2,"session":null}"#;
         assert_eq!(decode(&out), decoded(id, "streamgate.open", data));
     }

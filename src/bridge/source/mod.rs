@@ -2,8 +2,15 @@
 //!
 //! [`Life`] decides without any I/O: which address is next, how long to wait, when a feed counts as stable.
 
+mod event_source;
+mod fault;
+pub(super) mod feed;
 mod link;
-pub(super) mod websocket;
+mod place;
+mod sieved;
+mod target;
+mod verdict;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +108,11 @@ impl Life {
 
     pub(super) fn state(&self) -> State {
         self.state
+    }
+
+    /// Attempts and connections that were lost since the last proof.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// Which of the sources is to be connected to.

@@ -1,313 +1,370 @@
-//! The task of a WebSocket feed: it connects, writes the channel's log, publishes, and comes back after a loss.
+//! One open connection to a WebSocket feed (RFC 6455), and how it is opened.
 //!
-//! It runs on the worker whose subscriber opened the channel, and ends when the channel has had no user for `linger`;
-//! in a drain at once. It holds its worker's drain guard only for the feed's courtesy close: without users it never
-//! keeps the worker from ending.
+//! The handshake is made by our own HTTP/1.1 client; from then on tungstenite speaks the protocol, behind a
+//! [sieve](crate::websocket::sieve).
+//!
+//! Invariant: a link never stops reading while it writes. What it writes stays in tungstenite's buffer until the socket
+//! takes it, one publish at a time, under a deadline.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::ops::ControlFlow;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use futures_util::{SinkExt, StreamExt};
+use http::{HeaderMap, HeaderValue, header};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
 use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
-use crate::bridge::channel::{Channel, Publish};
-use crate::bridge::cursor::Gap;
-use crate::bridge::log::Writer;
-use crate::bridge::map::{self, Upstream};
-use crate::lifecycle::drain;
-use crate::route::{Captures, Escape};
+use crate::bridge::channel::{Outgoing, Publish};
+use crate::bridge::map;
+use crate::config::model::{Bridge, Expected, FeedIdle, Keepalive};
+use crate::json::Json;
+use crate::websocket::boundary::Extensions;
+use crate::websocket::deflate;
+use crate::websocket::handshake::{self, Key};
+use crate::websocket::sieve::Sieve;
 
-use super::link::{Activity, Fault, Link, Target};
-use super::{Event, Life, STABLE, Seat, State};
+use super::fault::Fault;
+use super::link::{Activity, BATCH, Incoming, Watch};
+use super::sieved::Sieved;
+use super::target::{Opening, Target};
 
-/// Old events leave the log within this time after they have become too old.
-const EVICTION: Duration = Duration::from_millis(250);
+/// How long the feed may leave what was written to it in our buffer.
+const WRITE: Duration = Duration::from_secs(10);
+/// How long a close may take; after it the connection is dropped.
+const CLOSE: Duration = Duration::from_secs(1);
+/// Messages that are held at most while an answer to a greeting is waited for.
+const EARLY: usize = 1024;
 
-/// A WebSocket feed.
-pub(in crate::bridge) struct Feed {
-    seat: Seat,
-    targets: Vec<Target>,
-    greetings: Vec<String>,
-    life: Life,
-    writer: Writer,
-    publishes: mpsc::Receiver<Publish>,
-    linger: Linger,
-    /// Since when it has been down, after it was up.
-    down: Option<Instant>,
+/// An open connection to a feed.
+pub(super) struct WebSocket {
+    ws: WebSocketStream<Sieved>,
+    idle: FeedIdle,
+    ping_due: Instant,
+    pong_due: Option<Instant>,
+    /// Until when what was written must have been taken; `None`: nothing is unwritten.
+    write_due: Option<Instant>,
+    /// Who is to be told when it was.
+    written: Option<oneshot::Sender<()>>,
+    keepalive: Option<(Keepalive, Instant)>,
+    watch: Watch,
+    /// Whether the feed was told where to go on.
+    resumed: bool,
+    /// Came while an answer to a greeting was waited for.
+    early: VecDeque<tungstenite::Message>,
+    /// Found behind messages that had to be delivered first.
+    lost: Option<Fault>,
 }
 
-/// Whether anybody still wants the feed.
-#[derive(Debug, Default)]
-struct Linger {
-    is_draining: bool,
-    due: Option<Instant>,
-}
-
-/// What the feed is told, or finds on its clock.
-enum Note {
-    Unused,
-    Draining,
-    Due,
-}
-
-/// What happened to an open feed.
-enum Happened {
-    Noted(Note),
-    Link(Activity),
-    Publish(Option<Publish>),
-}
-
-impl Feed {
-    /// The feed of a new channel.
-    pub(in crate::bridge) fn new(
-        seat: Seat,
-        captures: &Captures,
-        writer: Writer,
-        publishes: mpsc::Receiver<Publish>,
-    ) -> Self {
-        let config = seat.bridge().config();
-        let greeting = |template: &crate::route::Template| template.render(captures, Escape::Json);
-        let targets = Target::all(config, captures);
-        let life = Life::new(targets.len(), config.reconnect);
-        let greetings = config.connect.send.iter().map(greeting).collect();
-        Self {
-            seat,
-            targets,
-            greetings,
-            life,
-            writer,
-            publishes,
-            linger: Linger::default(),
-            down: None,
-        }
-    }
-
-    /// The feed's whole life.
-    pub(in crate::bridge) async fn run(mut self, guard: drain::Guard) {
-        while let ControlFlow::Continue(()) = self.turn(&guard).await {}
-        tracing::info!(channel = %self.seat.channel().name(), "feed closed");
-    }
-
-    /// One attempt, the connection's life if it succeeds, and the wait after it.
-    async fn turn(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
-        let opened = {
-            let config = self.seat.bridge().config().clone();
-            let (targets, greetings) = (&self.targets, &self.greetings);
-            let mut absence = Absence {
-                seat: &self.seat,
-                writer: &mut self.writer,
-                publishes: &mut self.publishes,
-                linger: &mut self.linger,
-            };
-            let attempt = Link::open(&targets[self.life.source()], &config, greetings);
-            tokio::select! {
-                () = absence.attend(guard) => return ControlFlow::Break(()),
-                opened = Box::pin(attempt) => opened,
-            }
-        };
-        let fault = match opened {
-            Ok(mut link) => match self.serve(&mut link, guard).await {
-                Ok(()) => {
-                    link.close(self.farewell()).await;
-                    return ControlFlow::Break(());
-                }
-                Err(fault) => {
-                    self.lose(link, &fault).await;
-                    fault
-                }
-            },
-            Err(fault) => fault,
-        };
-        self.wait(&fault, guard).await
-    }
-
-    fn farewell(&self) -> CloseCode {
-        if self.linger.is_draining {
-            return CloseCode::Away;
-        }
-        CloseCode::Normal
-    }
-
-    /// Waits before the next attempt. Breaks when the feed is no longer wanted.
-    async fn wait(&mut self, fault: &Fault, guard: &drain::Guard) -> ControlFlow<()> {
-        let authority = &self.targets[self.life.source()].authority;
-        let channel = self.seat.channel().name();
-        self.life.on(Event::Lost);
-        let wait = self.life.wait(fastrand::f64());
-        tracing::warn!(%channel, source = %authority, error = %fault, retry_ms = wait.as_millis() as u64, "feed lost");
-        let due = Instant::now() + wait;
-        let mut absence = Absence {
-            seat: &self.seat,
-            writer: &mut self.writer,
-            publishes: &mut self.publishes,
-            linger: &mut self.linger,
-        };
-        tokio::select! {
-            () = absence.attend(guard) => return ControlFlow::Break(()),
-            () = sleep_until(due) => {}
-        }
-        self.life.on(Event::Waited);
-        ControlFlow::Continue(())
-    }
-
-    /// Serves an open feed until it is no longer wanted.
-    ///
-    /// # Errors
-    /// The [`Fault`] that ended it.
-    async fn serve(&mut self, link: &mut Link, guard: &drain::Guard) -> Result<(), Fault> {
-        self.enter();
-        let proven = Instant::now() + STABLE;
-        let channel = self.seat.channel().clone();
-        loop {
-            let mut due = link.next_due();
-            if self.life.state() == State::Fresh {
-                due = due.min(proven);
-            }
-            let due = self
-                .linger
-                .next_due(&self.writer)
-                .map_or(due, |own| own.min(due));
-            let (writer, now) = (&mut self.writer, Instant::now());
-            let mut deliver = |message: map::Message<'_>| {
-                map::append(writer, now, &channel, message);
-            };
-            let happened = tokio::select! {
-                note = note(&channel, guard, self.linger.is_draining, Some(due)) => Happened::Noted(note),
-                activity = poll_fn(|cx| link.poll(cx, &mut deliver)) => Happened::Link(activity),
-                publish = self.publishes.recv(), if link.takes_publish() => Happened::Publish(publish),
-            };
-            match happened {
-                Happened::Noted(note) => {
-                    let now = Instant::now();
-                    link.tick(now)?;
-                    if proven <= now {
-                        self.life.on(Event::Proved);
-                    }
-                    self.writer.evict(now);
-                    if self.linger.heed(&note, &self.seat, now).is_break() {
-                        return Ok(());
-                    }
-                }
-                Happened::Link(Activity::Messages(0)) => {}
-                Happened::Link(Activity::Messages(_)) => {
-                    self.life.on(Event::Proved);
-                    channel.wake();
-                }
-                Happened::Link(Activity::Lost(fault)) => return Err(fault),
-                Happened::Publish(Some(publish)) => link.publish(publish)?,
-                // The channel holds the sender and lives as long as this task.
-                Happened::Publish(None) => return Ok(()),
-            }
-        }
-    }
-
-    /// The feed is open: what may have been missed is told before anything new.
-    fn enter(&mut self) {
-        self.life.on(Event::Opened);
-        let channel = self.seat.channel();
-        let source = &self.targets[self.life.source()].authority;
-        tracing::info!(channel = %channel.name(), %source, "feed open");
-        if let Some(down) = self.down.take() {
-            let down_ms = down.elapsed().as_millis() as u64;
-            map::append_gap(
-                &mut self.writer,
-                channel,
-                Gap::UpstreamReconnect { down_ms },
-            );
-        }
-        channel.set_upstream(Upstream::Up);
-    }
-
-    /// The feed is lost: subscribers are told, and the feed is, if it can still be.
-    async fn lose(&mut self, link: Link, fault: &Fault) {
-        let channel = self.seat.channel();
-        self.down = Some(Instant::now());
-        if let Fault::Oversize(bytes) = *fault {
-            map::append_gap(&mut self.writer, channel, Gap::Oversize { bytes });
-        }
-        channel.set_upstream(Upstream::Reconnecting);
-        if let Some(code) = fault.close_code() {
-            link.close(code).await;
-        }
-    }
-}
-
-/// The feed's task while there is no connection.
-struct Absence<'a> {
-    seat: &'a Seat,
-    writer: &'a mut Writer,
-    publishes: &'a mut mpsc::Receiver<Publish>,
-    linger: &'a mut Linger,
-}
-
-impl Absence<'_> {
-    /// Lets events grow old and publishers know that the feed is down, until the feed is no longer wanted.
+impl WebSocket {
+    /// Connects, shakes hands, sends the greetings, and then `resume`.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped and called again.
-    async fn attend(&mut self, guard: &drain::Guard) {
-        loop {
-            let due = self.linger.next_due(self.writer);
-            let note = tokio::select! {
-                note = note(self.seat.channel(), guard, self.linger.is_draining, due) => note,
-                // Dropped: the publisher learns that nothing was sent.
-                publish = self.publishes.recv() => { drop(publish); continue }
-            };
-            let now = Instant::now();
-            self.writer.evict(now);
-            if self.linger.heed(&note, self.seat, now).is_break() {
-                return;
-            }
-        }
-    }
-}
-
-impl Linger {
-    fn next_due(&self, writer: &Writer) -> Option<Instant> {
-        let eviction = writer.next_expiry().map(|expiry| expiry + EVICTION);
-        self.due.into_iter().chain(eviction).min()
-    }
-
-    /// Breaks when the channel was given up, which can only be once nobody uses it.
-    fn heed(&mut self, note: &Note, seat: &Seat, now: Instant) -> ControlFlow<()> {
-        let linger = match self.is_draining {
-            true => Duration::ZERO,
-            false => seat.bridge().config().idle.linger,
+    /// Dropping it gives the connection up.
+    pub(super) async fn open(
+        target: &Target,
+        config: &Bridge,
+        opening: &Opening,
+        resume: Option<String>,
+    ) -> Result<Self, Fault> {
+        let now = Instant::now();
+        let mut link = Self {
+            ws: shake(target, config, opening).await?,
+            idle: config.idle,
+            ping_due: now + config.idle.ping,
+            pong_due: None,
+            write_due: None,
+            written: None,
+            keepalive: config
+                .keepalive
+                .clone()
+                .map(|keepalive| (keepalive.clone(), now + keepalive.every)),
+            watch: Watch::new(config.idle.silence),
+            resumed: resume.is_some(),
+            early: VecDeque::new(),
+            lost: None,
         };
-        match note {
-            Note::Unused => self.due = Some(now + linger),
-            Note::Draining => {
-                self.is_draining = true;
-                self.due = (seat.channel().users() == 0).then_some(now);
+        for greeting in &opening.greetings {
+            link.send(&greeting.text).await?;
+            if let Some(expected) = &greeting.expect {
+                let answered = link.answered(expected, config.max_message);
+                let in_time = timeout(expected.timeout, answered).await;
+                in_time.map_err(|_late| Fault::Unanswered(expected.timeout))??;
             }
-            Note::Due => {}
         }
-        if self.due.take_if(|due| *due <= now).is_some() && seat.retire() {
-            return ControlFlow::Break(());
+        if let Some(resume) = &resume {
+            link.send(resume).await?;
         }
-        ControlFlow::Continue(())
+        Ok(link)
+    }
+
+    async fn send(&mut self, text: &str) -> Result<(), Fault> {
+        let sent = self.ws.send(tungstenite::Message::text(text));
+        let in_time = timeout(WRITE, sent).await;
+        in_time.map_err(|_late| Fault::Stalled(WRITE))??;
+        Ok(())
+    }
+
+    /// Waits for the answer to a greeting, and holds what else comes.
+    async fn answered(&mut self, expected: &Expected, most: usize) -> Result<(), Fault> {
+        let mut held = 0;
+        loop {
+            let next = self.ws.next().await;
+            let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed))?;
+            match &message {
+                tungstenite::Message::Text(text) if expected.is_met_by(text) => return Ok(()),
+                tungstenite::Message::Close(frame) => return Err(closed(frame.as_ref())),
+                tungstenite::Message::Text(_) | tungstenite::Message::Binary(_) => {}
+                // A mark stands for a message too.
+                tungstenite::Message::Pong(pong) if Sieve::mark(pong).is_some() => {}
+                _ => continue,
+            }
+            held += message.len();
+            if held > most.max(EARLY) || self.early.len() >= EARLY {
+                return Err(Fault::TooEarly);
+            }
+            self.early.push_back(message);
+        }
+    }
+
+    /// Whether it goes on where the connection before it ended.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Whether a publish can be taken: the one before it is written.
+    pub(super) fn takes_publish(&self) -> bool {
+        self.write_due.is_none()
+    }
+
+    /// Writes `publish`; its publisher is told when the socket has taken the last byte.
+    pub(super) fn publish(&mut self, publish: Publish) -> Result<(), Fault> {
+        for message in publish.messages {
+            self.write(match message {
+                Outgoing::Text(text) => tungstenite::Message::text(text),
+                Outgoing::Binary(bytes) => tungstenite::Message::Binary(bytes),
+            })?;
+        }
+        self.written = Some(publish.written);
+        Ok(())
+    }
+
+    fn write(&mut self, message: tungstenite::Message) -> Result<(), Fault> {
+        self.ws.start_send_unpin(message)?;
+        self.write_due.get_or_insert(Instant::now() + WRITE);
+        Ok(())
+    }
+
+    /// The next moment at which [`Link::tick`] has something to do.
+    pub(super) fn next_due(&self) -> Instant {
+        let keepalive = self.keepalive.as_ref().map(|(_, due)| *due);
+        let others = [self.pong_due, self.write_due, keepalive, self.watch.due()];
+        let others = others.into_iter().flatten();
+        others.fold(self.ping_due, Instant::min)
+    }
+
+    /// Sends a ping that is due, and sees a dead feed.
+    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Fault> {
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if is_due(self.write_due) {
+            return Err(Fault::Stalled(WRITE));
+        }
+        if is_due(self.pong_due) {
+            return Err(Fault::NoPong);
+        }
+        self.watch.check(now)?;
+        if let Some((keepalive, due)) = self.keepalive.as_mut().filter(|(_, due)| *due <= now) {
+            *due = now + keepalive.every;
+            let text = tungstenite::Message::text(keepalive.text.as_str());
+            self.write(text)?;
+        }
+        if self.ping_due <= now {
+            self.ping_due = now + self.idle.ping;
+            self.pong_due.get_or_insert(now + self.idle.pong);
+            self.write(tungstenite::Message::Ping(bytes::Bytes::new()))?;
+        }
+        Ok(())
+    }
+
+    /// Gives every message that is there, up to [`BATCH`], to `deliver`. Pending only if it did nothing, so that
+    /// nothing is lost when the future around it is dropped.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        deliver: &mut impl FnMut(Incoming<'_>),
+    ) -> Poll<Activity> {
+        if let Some(fault) = self.lost.take() {
+            return Poll::Ready(Activity::Lost(fault));
+        }
+        let flushed = match self.poll_written(cx) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(fault)) => return Poll::Ready(Activity::Lost(fault)),
+            Poll::Pending => false,
+        };
+        let (mut messages, mut frames) = (0, 0);
+        while messages < BATCH && self.lost.is_none() {
+            let next = match self.early.pop_front() {
+                Some(early) => Some(Ok(early)),
+                None => match self.ws.poll_next_unpin(cx) {
+                    Poll::Ready(next) => next,
+                    Poll::Pending => break,
+                },
+            };
+            frames += 1;
+            match next {
+                Some(Ok(message)) => messages += self.hear(message, deliver),
+                Some(Err(error)) => self.lost = Some(error.into()),
+                None => self.lost = Some(Fault::Closed(CloseCode::Abnormal.into())),
+            }
+        }
+        if self.ws.get_mut().take_heard() {
+            self.pong_due = None;
+        }
+        if frames == 0 && !flushed {
+            return Poll::Pending;
+        }
+        if messages == 0
+            && let Some(fault) = self.lost.take()
+        {
+            return Poll::Ready(Activity::Lost(fault));
+        }
+        Poll::Ready(Activity::Messages(messages))
+    }
+
+    /// Ready when something was unwritten and is written now.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.write_due.is_none() {
+            return Poll::Pending;
+        }
+        std::task::ready!(self.ws.poll_flush_unpin(cx))?;
+        self.write_due = None;
+        if let Some(written) = self.written.take() {
+            // A publisher that has gone away does not want to know.
+            let _ = written.send(());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Counts one for what is delivered, none for a control frame.
+    fn hear(
+        &mut self,
+        message: tungstenite::Message,
+        deliver: &mut impl FnMut(Incoming<'_>),
+    ) -> usize {
+        match message {
+            tungstenite::Message::Text(text) if self.is_keepalive(&text) => return 0,
+            tungstenite::Message::Text(text) => {
+                deliver(Incoming::Message(map::Message::Text(text.as_str())));
+            }
+            tungstenite::Message::Binary(bytes) => {
+                deliver(Incoming::Message(map::Message::Binary(&bytes)));
+            }
+            tungstenite::Message::Pong(pong) => match Sieve::mark(&pong) {
+                Some(bytes) => deliver(Incoming::Oversize(bytes)),
+                None => return 0,
+            },
+            tungstenite::Message::Close(frame) => {
+                self.lost = Some(closed(frame.as_ref()));
+                return 0;
+            }
+            _ => return 0,
+        }
+        self.watch.heard();
+        1
+    }
+
+    fn is_keepalive(&self, text: &str) -> bool {
+        let answer = self
+            .keepalive
+            .as_ref()
+            .map(|(keepalive, _)| &keepalive.drop);
+        answer.is_some_and(|answer| answer.as_deref() == Some(text))
+    }
+
+    /// Closes with `code` and waits, briefly, for the feed's own close.
+    pub(super) async fn close(mut self, code: CloseCode) {
+        let deadline = Instant::now() + CLOSE;
+        let frame = CloseFrame {
+            code,
+            reason: "".into(),
+        };
+        // The connection is given up: what goes wrong with it now changes nothing.
+        let goodbye = tungstenite::Message::Close(Some(frame));
+        let _ = timeout_at(deadline, self.ws.send(goodbye)).await;
+        let end = poll_fn(|cx| {
+            loop {
+                match std::task::ready!(self.ws.poll_next_unpin(cx)) {
+                    Some(Ok(message)) if !message.is_close() => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+        });
+        let _ = timeout_at(deadline, end).await;
     }
 }
 
-/// # Cancel safety
-/// Nothing is lost when it is dropped and called again.
-async fn note(
-    channel: &Channel,
-    guard: &drain::Guard,
-    is_draining: bool,
-    due: Option<Instant>,
-) -> Note {
-    let timer = async {
-        match due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+fn closed(frame: Option<&CloseFrame>) -> Fault {
+    let code = frame.map_or(CloseCode::Status, |frame| frame.code);
+    Fault::Closed(code.into())
+}
+
+/// The handshake (RFC 6455 §4.1).
+async fn shake(
+    target: &Target,
+    config: &Bridge,
+    opening: &Opening,
+) -> Result<WebSocketStream<Sieved>, Fault> {
+    let key = Key::generate();
+    let mut fields = HeaderMap::new();
+    let protocols = config.connect.subprotocols.join(", ");
+    let compression = match config.connect.compression {
+        true => deflate::AGREEMENT.as_bytes(),
+        false => b"",
     };
-    tokio::select! {
-        () = channel.unused() => Note::Unused,
-        _deadline = guard.draining(), if !is_draining => Note::Draining,
-        () = timer => Note::Due,
+    let all = [
+        (header::CONNECTION, &b"Upgrade"[..]),
+        (header::UPGRADE, b"websocket"),
+        (header::SEC_WEBSOCKET_VERSION, b"13"),
+        (header::SEC_WEBSOCKET_KEY, key.as_bytes()),
+        (header::SEC_WEBSOCKET_PROTOCOL, protocols.as_bytes()),
+        (header::SEC_WEBSOCKET_EXTENSIONS, compression),
+    ];
+    for (name, value) in all.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let value = HeaderValue::from_bytes(value).map_err(|_invalid| Fault::Request)?;
+        fields.insert(name, value);
+    }
+    let (head, reply) = target.ask(config, opening, &fields).await?;
+    if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Fault::Status(head.status));
+    }
+    handshake::check_response(head.status, &head.headers, &key)?;
+    handshake::check_choice(&fields, &head.headers)?;
+    let extensions = match deflate::agreed(&head.headers)? {
+        true => Extensions::Negotiated,
+        false => Extensions::None,
+    };
+    let sieve = Sieve::new(config.max_message, extensions);
+    let sieved = Sieved::new(reply.into_socket(), sieve);
+    // The defaults reserve 128 KiB for each connection, and accept messages of 64 MiB.
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(0)
+        .max_message_size(Some(config.max_message))
+        .max_frame_size(Some(config.max_message));
+    Ok(WebSocketStream::from_raw_socket(sieved, Role::Client, Some(limits)).await)
+}
+
+impl Expected {
+    /// Whether a message is the answer that is waited for.
+    fn is_met_by(&self, text: &str) -> bool {
+        let part = Json::parse(text).and_then(|json| json.at(&self.pointer));
+        part.is_some_and(|part| {
+            let value = self.value.as_deref();
+            value.is_none_or(|value| part.text() == value)
+        })
     }
 }

@@ -5,25 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::check::mapping;
-use crate::config::check::{Context, seconds, secret, to_usize};
+use crate::config::check::{Context, feed, publish, seconds, to_usize};
 use crate::config::model::{
-    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
-    SlowPolicy, Source, Start,
+    Backoff, Bridge, BridgeLimits, FeedIdle, Mode, OnGap, Replay, Retry, Slow, SlowPolicy, Start,
 };
 use crate::config::schema::bridge;
 use crate::config::schema::decode::Field;
-use crate::config::schema::feed::Connect;
-use crate::config::schema::table::Table;
-use crate::route::Template;
 
 pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Context<'_>) -> Bridge {
-    let source = sources(&name, table, context);
-    let connect = connect(&table.connect, context);
-    let share_key = share_key(table, &source, &connect, context);
+    let source = feed::sources(&name, table, context);
+    let connect = feed::connect(&table.connect, context);
+    let resume = feed::resume(&table.resume, context);
+    let share_key = feed::share_key(table, &source, &connect, resume.as_ref(), context);
+    feed::check_eager(table, &share_key, context);
+    let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
     let mut bridge = Bridge {
+        tls: feed::tls(table, &source, context),
         source,
+        mode,
         share_key,
         connect,
+        keepalive: feed::keepalive(&table.keepalive, context),
+        resume,
         reconnect: reconnect(&table.reconnect, context),
         idle: idle(&table.idle),
         max_message: table
@@ -48,95 +51,14 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
                 .map_or(seconds(3), |time| time.0),
         },
         limits: limits(&table.limits),
-        publish: publish(&table.publish, context),
+        publish: publish::check(&table.publish, mode, context),
+        close_map: publish::close_map(&table.close_map, mode, context),
         open_event: table.open_event.value().copied().unwrap_or(true),
         name,
     };
     bridge.snapshot = mapping::snapshot(table, &bridge, context);
     warn_of_short_replay(table, &bridge, context);
     bridge
-}
-
-fn sources(name: &str, table: &bridge::Bridge, context: &mut Context<'_>) -> Vec<Source> {
-    let Some(list) = table.source.located() else {
-        if table.source.is_absent() && !table.has_unknown_key() {
-            let message = format!("`[bridge.{name}]` has no `source`");
-            let finding = context.diagnostics.error(table.place(), message);
-            finding.hint("`source = \"ws://127.0.0.1:9000/feed\"`");
-        }
-        return Vec::new();
-    };
-    if list.value.0.is_empty() {
-        context
-            .diagnostics
-            .error(list.place, "`source` is empty: at least one is needed");
-    }
-    let source = |url: &crate::config::schema::feed::FeedUrl| Source {
-        authority: url.authority.clone(),
-        path: url.path.clone(),
-    };
-    list.value.0.iter().map(|url| source(&url.value)).collect()
-}
-
-fn connect(table: &Field<Connect>, context: &mut Context<'_>) -> FeedConnect {
-    let headers = table
-        .get(|connect| &connect.headers)
-        .map(|headers| secret::headers(headers, context));
-    let mut subprotocols: Vec<String> = Vec::new();
-    for subprotocol in table
-        .get(|connect| &connect.subprotocols)
-        .into_iter()
-        .flat_map(|list| &list.0)
-    {
-        let name = &subprotocol.value.0;
-        if subprotocols.contains(name) {
-            // RFC 6455 §4.1: the elements of the offer must be unique.
-            let message = format!("`{}` is offered twice", context.typed(subprotocol.place));
-            context.diagnostics.error(subprotocol.place, message);
-        }
-        subprotocols.push(name.clone());
-    }
-    let send = table
-        .get(|connect| &connect.send)
-        .into_iter()
-        .flat_map(|list| &list.0);
-    FeedConnect {
-        headers: headers.unwrap_or_default(),
-        subprotocols,
-        send: send.map(|text| text.value.clone()).collect(),
-    }
-}
-
-/// Clients that share a connection get what it was opened with, so the key must have every name that opens it.
-fn share_key(
-    table: &bridge::Bridge,
-    source: &[Source],
-    connect: &FeedConnect,
-    context: &mut Context<'_>,
-) -> Template {
-    let opening = source
-        .iter()
-        .map(|source| &source.path)
-        .chain(&connect.send);
-    let mut names: Vec<&str> = Vec::new();
-    for name in opening.flat_map(Template::names) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let Some(key) = table.share_key.located() else {
-        return Template::of_names(names);
-    };
-    for name in names {
-        if !key.value.names().any(|known| known == name) {
-            let message = format!(
-                "`share_key` leaves out `{{{name}}}`, which a connection to the feed is opened with"
-            );
-            let hint = "clients with different values would get each other's messages";
-            context.diagnostics.error(key.place, message).hint(hint);
-        }
-    }
-    key.value.clone()
 }
 
 fn reconnect(table: &Field<bridge::Reconnect>, context: &mut Context<'_>) -> Backoff {
@@ -171,6 +93,8 @@ fn idle(table: &Field<bridge::Idle>) -> FeedIdle {
         pong: table
             .get(|idle| &idle.pong)
             .map_or(seconds(10), |time| time.0),
+        eager: table.get(|idle| &idle.eager).copied().unwrap_or(false),
+        silence: table.get(|idle| &idle.silence).and_then(|time| time.0),
     }
 }
 
@@ -221,26 +145,6 @@ fn limits(table: &Field<bridge::BridgeLimits>) -> BridgeLimits {
             .get(|limits| &limits.accept_rate)
             .map_or(1_000, |rate| rate.0 as u32),
     }
-}
-
-fn publish(table: &Field<bridge::Publish>, context: &mut Context<'_>) -> Option<Publish> {
-    let max_size = table.get(|publish| &publish.max_size);
-    if table
-        .get(|publish| &publish.enabled)
-        .copied()
-        .unwrap_or(false)
-    {
-        return Some(Publish {
-            max_size: max_size.map_or(64 * 1024, |size| to_usize(size.0)),
-        });
-    }
-    // `enabled = false` beside other keys is how something is switched off for a while; without it they are a mistake.
-    let forgotten = table.value().filter(|publish| publish.enabled.is_absent());
-    if let Some(key) = forgotten.and_then(|publish| publish.max_size.key()) {
-        let finding = context.diagnostics.warning(key, "`publish` is not enabled");
-        finding.hint("`enabled = true` lets clients send messages to the feed");
-    }
-    None
 }
 
 fn warn_of_short_replay(table: &bridge::Bridge, bridge: &Bridge, context: &mut Context<'_>) {

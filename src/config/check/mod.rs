@@ -8,11 +8,13 @@ mod admin;
 mod balance;
 mod bridge;
 mod errors;
+mod feed;
 mod fields;
 mod file;
 mod listen;
 mod mapping;
 mod names;
+mod publish;
 mod route;
 mod secret;
 mod server_tls;
@@ -208,6 +210,9 @@ fn limits(table: &Field<limits::Limits>) -> Limits {
             .get(|limits| &limits.requests_per_connection)
             .map(|count| count.0)
             .filter(|count| *count > 0),
+        bridge_memory: table
+            .get(|limits| &limits.bridge_memory)
+            .map_or(1 << 30, |size| size.0),
         http2: table
             .value()
             .map_or_else(|| http2(&Field::Absent), |limits| http2(&limits.http2)),

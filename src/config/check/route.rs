@@ -7,7 +7,9 @@ use http::Method;
 
 use crate::config::check::{Context, action, fields, seconds, streams};
 use crate::config::diagnostic::Place;
-use crate::config::model::{Bridge, OnUnhealthy, PageOrigins, Route, RouteAction, Timeouts};
+use crate::config::model::{
+    Bridge, OnUnhealthy, PageOrigins, Resume, Route, RouteAction, Timeouts,
+};
 use crate::config::schema::Root;
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -15,6 +17,7 @@ use crate::config::schema::route;
 use crate::config::schema::scalar::Text;
 use crate::config::schema::table::Table;
 use crate::config::spelling;
+use crate::route::template::is_of_request;
 use crate::route::{PathPattern, Router, Rule, Template};
 
 /// What a route matches if it does not say.
@@ -351,14 +354,17 @@ fn check_names(table: &route::Route, place: Place, bridge: &Bridge, context: &mu
         .connect
         .send
         .iter()
-        .map(|text| ("connect.send", text));
+        .map(|greeting| ("connect.send", &greeting.text));
+    let resume = bridge.resume.iter().map(|resume| ("resume", &resume.send));
     let texts = sources
         .chain(send)
+        .chain(resume)
         .chain([("share_key", &bridge.share_key)]);
     let mut told: Vec<&str> = Vec::new();
     for (key, template) in texts {
         for name in Template::names(template) {
             let known = path.names().iter().any(|segment| segment.as_ref() == name);
+            let known = known || is_of_request(name) || (key == "resume" && name == Resume::LAST);
             if known || told.contains(&name) {
                 continue;
             }

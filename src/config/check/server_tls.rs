@@ -1,11 +1,11 @@
-//! `tls` of an upstream: files are read here, so that a mistake in one is told where it is named.
+//! `tls` of an upstream or a bridge: files are read here, so that a mistake in one is told where it is named.
 
 use std::error::Error;
 
 use crate::config::check::{Context, tls};
 use crate::config::diagnostic::Place;
 use crate::config::model::{Certificate, Server};
-use crate::config::schema::decode::Located;
+use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
 use crate::config::schema::table::Table;
 use crate::config::schema::upstream::{Upstream, UpstreamTls};
@@ -13,25 +13,44 @@ use crate::net::Scheme;
 use crate::tls::certificates;
 use crate::tls::client::{Roots, ServerTls, ServerTlsError};
 
-/// The settings for `servers`, as soon as one of them speaks TLS or says how it would.
+/// Who is spoken to by the settings.
+pub(super) struct Peers {
+    /// Whether one of them speaks TLS.
+    pub(super) speak_tls: bool,
+    /// Where they are listed.
+    pub(super) place: Place,
+    /// What is said where `tls` stands without need; `None`: nothing, for there are none yet.
+    pub(super) without: Option<&'static str>,
+}
+
+impl Peers {
+    /// The servers of an upstream.
+    pub(super) fn of_upstream(upstream: &Upstream, servers: &[Server]) -> Self {
+        let without = "`tls` has no effect: none of the `servers` is `https://`";
+        Self {
+            speak_tls: servers
+                .iter()
+                .any(|server| server.addr.scheme == Scheme::Https),
+            place: upstream.servers.key().unwrap_or(upstream.place()),
+            without: (!servers.is_empty()).then_some(without),
+        }
+    }
+}
+
+/// The settings for `peers`, as soon as one of them speaks TLS or `tls` says how it would.
 pub(super) fn check(
-    upstream: &Upstream,
-    servers: &[Server],
+    tls: &Field<UpstreamTls>,
+    peers: &Peers,
     context: &mut Context<'_>,
 ) -> Option<ServerTls> {
-    let speaks_tls = servers
-        .iter()
-        .any(|server| server.addr.scheme == Scheme::Https);
-    let Some(table) = upstream.tls.value() else {
+    let Some(table) = tls.value() else {
         // A broken table has been told.
-        if !speaks_tls || !upstream.tls.is_absent() {
+        if !peers.speak_tls || !tls.is_absent() {
             return None;
         }
-        let place = upstream.servers.key().unwrap_or(upstream.place());
-        return build(Roots::System, None, None, place, context);
+        return build(Roots::System, None, None, peers.place, context);
     };
-    if !speaks_tls && !servers.is_empty() {
-        let message = "`tls` has no effect: none of the `servers` is `https://`";
+    if let Some(message) = peers.without.filter(|_| !peers.speak_tls) {
         context.diagnostics.warning(table.place(), message);
     }
     let (roots, identity) = (roots(table, context), identity(table, context));

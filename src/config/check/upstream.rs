@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use crate::config::check::server_tls::Peers;
 use crate::config::check::{Context, balance, seconds, server_tls, to_usize};
 use crate::config::model::{KeepAlive, Server, Upstream};
 use crate::config::schema::decode::Located;
@@ -17,7 +18,7 @@ pub(crate) fn check(
     let balance = balance::balance(&name, table, context);
     let servers = servers(&name, table, context);
     Upstream {
-        tls: server_tls::check(table, &servers, context),
+        tls: server_tls::check(&table.tls, &Peers::of_upstream(table, &servers), context),
         proxy_protocol: table.proxy_protocol.map_or(None, |word| word.0.0),
         keep_alive: keep_alive(table.keep_alive.value()),
         servers,

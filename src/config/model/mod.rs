@@ -27,8 +27,9 @@ use crate::route::{HostPattern, PathPattern};
 pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
 pub use balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 pub use bridge::{
-    Backoff, Bridge, BridgeLimits, FeedConnect, FeedIdle, OnGap, Publish, Replay, Retry, Slow,
-    SlowPolicy, SnapshotCaps, Source, Start,
+    Backoff, Bridge, BridgeLimits, Expected, FeedConnect, FeedIdle, FeedKind, Greeting, Keepalive,
+    Mode, OnGap, Publish, Replay, Reply, Resume, Retry, Slow, SlowPolicy, SnapshotCaps, Source,
+    Start, Verdict,
 };
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
@@ -173,6 +174,8 @@ pub struct Limits {
     pub body_pace: Option<BodyPace>,
     /// Requests on one connection. `None` (`0`, the default): no limit.
     pub requests_per_connection: Option<u64>,
+    /// Bytes that the logs of all bridges hold together. Default 1 GiB.
+    pub bridge_memory: u64,
     /// `http2 = { streams, resets }`
     pub http2: Http2Limits,
 }

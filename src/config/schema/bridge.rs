@@ -1,26 +1,36 @@
 //! `[bridge.NAME]`: a feed that is fanned out to browsers.
 
-use crate::config::model::{Binary, Newline, OnGap, SlowPolicy};
+use crate::config::model::{Binary, Mode, Newline, OnGap, SlowPolicy};
 use crate::config::schema::collection::OneOrMany;
 use crate::config::schema::feed::{Connect, FeedUrl};
 use crate::config::schema::mapping;
+use crate::config::schema::opening::{Keepalive, RequestText, Resume};
+use crate::config::schema::publish::{CloseMap, Publish};
 use crate::config::schema::scalar::{Integer, OneOf, Word};
 use crate::config::schema::table::table;
+use crate::config::schema::upstream::UpstreamTls;
 use crate::config::units::{DAY, GIB, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size, TimeLimit};
-use crate::route::Template;
 
 table! {
-    /// `[bridge.NAME]`: one WebSocket feed for many clients, who read it as server-sent events.
+    /// `[bridge.NAME]`: one feed for many clients, who read it as server-sent events.
     Bridge, "`[bridge.NAME]`", "a table, `[bridge.NAME]`" {
-        /// `"ws://feed:9000/ws/{room}"`, with names of the route's path in path and query; a list is for fail-over. Required.
+        /// `"ws://feed:9000/ws/{room}"`, or `wss://`, or `http://` and `https://` for a source of server-sent events; with names of the route's path in path and query; a list is for fail-over. Required.
         source: OneOrMany<FeedUrl>,
-        /// `"shared"` (the default): one connection to the feed serves all clients.
+        /// `"shared"` (the default): one connection to the feed serves all clients of a channel. `"session"`: each client has
+        /// its own, which ends when the feed closes it.
         mode: OneOf<Mode>,
         /// Which clients share a connection to the feed. Default: all whose values are equal for the names that `source` and
-        /// `connect.send` use.
-        share_key: Template,
+        /// `connect.send` use. Besides the names of the route's path, `{query.name}` is a parameter of the client's query, and
+        /// `{header.name}` a field of its request.
+        share_key: RequestText,
         /// How a connection to the feed is opened.
         connect: Connect,
+        /// How `wss://` and `https://` sources are spoken to.
+        tls: UpstreamTls,
+        /// What a WebSocket feed wants to hear from time to time. Default: nothing.
+        keepalive: Keepalive,
+        /// How a WebSocket feed goes on where it was after a break; clients are then told of no gap. Default: it cannot.
+        resume: Resume,
         /// How long to wait before the feed is connected to again.
         reconnect: Reconnect,
         /// How long a feed is kept, and how it is seen to be alive.
@@ -61,6 +71,10 @@ table! {
         limits: BridgeLimits,
         /// Whether clients may send messages to the feed by `POST`.
         publish: Publish,
+        /// In session mode: close codes of the feed after which a client is not to come back, and the status it gets if it
+        /// does: `{ 4401 = 401 }`; 204, 401, 403, 404 and 410 are possible. Default `{ 1000 = 204 }`, which stays beside
+        /// others.
+        close_map: CloseMap,
         /// Whether each client first gets an event `streamgate.open`. Default `true`.
         open_event: bool,
         /// Where the past is kept: `"memory"` (the default).
@@ -86,10 +100,17 @@ table! {
     Idle, "`idle` of a `[bridge.NAME]`", "a table, `idle = { … }`" {
         /// How long the feed is kept after its last client. Default `"60s"`, up to `"1d"`.
         linger: Period<0, DAY>,
-        /// How often the feed is pinged. Default `"20s"`.
+        /// Whether the feed is opened when streamgate starts and kept open without clients; only for a feed that is the same
+        /// for all. Default `false`.
+        eager: bool,
+        /// How often a WebSocket feed is pinged. To a source of server-sent events, which has no pings, TCP sends probes
+        /// instead. Default `"20s"`.
         ping: Period<100, HOUR>,
         /// How long its pong may take. Default `"10s"`.
         pong: Period<100, { 5 * MINUTE }>,
+        /// How long a feed may send nothing that counts: no message, or to an event stream no byte. Then it is connected to
+        /// anew. Default `"0"`: for ever.
+        silence: TimeLimit<100, DAY>,
     }
 }
 
@@ -146,26 +167,10 @@ table! {
     }
 }
 
-table! {
-    /// `publish = { … }`: the way back.
-    Publish, "`publish` of a `[bridge.NAME]`", "a table, `publish = { … }`" {
-        /// Whether `POST` on the route's path sends a message to the feed. Default `false`.
-        enabled: bool,
-        /// The longest message; 413 beyond. Default `"64KiB"`, up to `"16MiB"`.
-        max_size: Size<1, { 16 * MIB }>,
-    }
-}
-
-/// `mode`: who shares a connection to the feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// One connection for all.
-    Shared,
-}
-
 impl Word for Mode {
     const EXPECTED: &'static str = "a bridge's mode";
-    const WORDS: &'static [(&'static str, Self)] = &[("shared", Mode::Shared)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("shared", Mode::Shared), ("session", Mode::Session)];
 }
 
 /// `store`: where the log is kept.

@@ -4,12 +4,14 @@ use http::{HeaderName, header};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::config::model::FeedKind;
 use crate::config::schema::collection::List;
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
+use crate::config::schema::opening::{ForwardedField, Greeting};
 use crate::config::schema::scalar::{Refusal, Scalar, Text};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::config::schema::url::{self, Url};
-use crate::net::Authority;
+use crate::net::{Place, Scheme, ServerAddr};
 use crate::route::Template;
 
 table! {
@@ -20,8 +22,14 @@ table! {
         headers: Headers,
         /// WebSocket subprotocols that are offered, the preferred one first.
         subprotocols: List<Subprotocol>,
-        /// Texts that are sent once the feed is open; `{name}` of the route's path is put in as part of a JSON string.
-        send: List<Template>,
+        /// Texts that are sent once a WebSocket feed is open, in this order; `{name}` of the route's path and `{query.name}` of
+        /// the client's query are put in as part of a JSON string. One may also be a table, which waits for an answer.
+        send: List<Greeting>,
+        /// Whether a WebSocket feed may compress its messages (`permessage-deflate`, RFC 7692). Default `true`.
+        compression: bool,
+        /// Fields of the client's request that the feed gets too: `["cookie"]`. With `mode = "shared"` each must be part of
+        /// `share_key`, `"{header.cookie}"`: clients that differ in it then have connections of their own.
+        forward: List<ForwardedField>,
     }
 }
 
@@ -38,9 +46,12 @@ table! {
 /// `ws://host:port/path?query`, with `{names}` in path and query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FeedUrl {
-    pub(crate) authority: Authority,
+    pub(crate) kind: FeedKind,
+    pub(crate) server: ServerAddr,
     pub(crate) path: Template,
 }
+
+const SCHEMES: [url::Scheme; 4] = [("ws", 80), ("wss", 443), ("http", 80), ("https", 443)];
 
 impl Scalar for FeedUrl {
     const EXPECTED: &'static str = "a feed's URL such as \"ws://127.0.0.1:9000/feed\"";
@@ -59,8 +70,10 @@ impl Scalar for FeedUrl {
             ));
         }
         let Url {
-            authority, rest, ..
-        } = url::parse(text, &[("ws", 80)])?;
+            scheme,
+            authority,
+            rest,
+        } = url::parse(text, &SCHEMES)?;
         check_target(rest)?;
         let target = if rest.starts_with('/') {
             rest.to_owned()
@@ -69,7 +82,17 @@ impl Scalar for FeedUrl {
         };
         let path =
             Template::parse(&target).map_err(|error| Refusal::malformed(error.to_string()))?;
-        Ok(Self { authority, path })
+        let kind = match scheme {
+            "ws" | "wss" => FeedKind::WebSocket,
+            _ => FeedKind::EventSource,
+        };
+        let scheme = match scheme {
+            "wss" | "https" => Scheme::Https,
+            _ => Scheme::Http,
+        };
+        let place = Place::Tcp(authority);
+        let server = ServerAddr { scheme, place };
+        Ok(Self { kind, server, path })
     }
 }
 
@@ -250,7 +273,7 @@ pub(crate) fn decode_fields(
 }
 
 /// The name of a field that may be added to a handshake.
-fn field_name(name: &str) -> Result<HeaderName, &'static str> {
+pub(crate) fn field_name(name: &str) -> Result<HeaderName, &'static str> {
     let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "that is no field name")?;
     if header.as_str().starts_with("sec-websocket-") {
         return Err("the handshake sets it (RFC 6455 §4.1); see `subprotocols`");
@@ -286,14 +309,16 @@ mod tests {
             "ws://feed:9000/ws/{room}",
             "ws://feed?room={room}&x=%20",
             "ws://feed/a/{b}/{c}",
+            "wss://feed/",
+            "http://feed/",
+            "https://feed/events?room={room}",
         ] {
             assert!(FeedUrl::parse(text).is_ok(), "{text}");
         }
         let wrong = [
             "ws://{room}/",
             "ws://feed-{x}:80/",
-            "wss://feed/",
-            "http://feed/",
+            "h2c://feed/",
             "ws://feed/#x",
             "ws://feed/{",
             "ws://feed/{}",

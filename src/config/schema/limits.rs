@@ -28,6 +28,9 @@ table! {
         body_grace: Period<10, { 5 * MINUTE }>,
         /// Requests that one connection may carry; the last one's response closes it. Default `0`: no limit.
         requests_per_connection: Integer<0, 1_000_000_000>,
+        /// Bytes that the logs of all bridges hold together; beyond, those that hold more than their share lose their oldest events.
+        /// Default `"1GiB"`.
+        bridge_memory: Size<MIB, TIB>,
         /// What one HTTP/2 connection may ask for.
         http2: Http2,
     }

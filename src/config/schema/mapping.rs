@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::config::model::{self, Binary, Newline, Start};
-use crate::config::schema::decode::{Decode, Key, Reader, mismatch};
+use crate::config::schema::decode::{Decode, Reader, mismatch};
 use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Word};
 use crate::config::schema::table::{Table, table};
 use crate::config::units::{DAY, KIB, MIB, Period, Size};
@@ -141,7 +141,6 @@ pub(crate) struct StartAt(pub(crate) Start);
 
 impl Decode for StartAt {
     const EXPECTED: &'static str = "a place to start: a word, or `{ replay = 100 }`";
-    const KEYS: &'static [Key] = StartTable::KEYS;
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {

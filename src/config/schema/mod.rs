@@ -16,6 +16,8 @@ pub(crate) mod fields;
 pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod mapping;
+pub(crate) mod opening;
+pub(crate) mod publish;
 pub(crate) mod route;
 pub(crate) mod scalar;
 pub(crate) mod server;

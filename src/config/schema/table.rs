@@ -77,6 +77,14 @@ pub(crate) fn merge<T: Table>(
     }
 }
 
+/// A key as it is written, for a field that had to be spelt `r#match`.
+pub(crate) const fn key_name(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
 /// Declares a table of the schema: a struct whose fields are the keys. Each key needs a doc comment: the
 /// configuration's reference is made of them.
 macro_rules! table {
@@ -98,7 +106,7 @@ macro_rules! table {
             const EXPECTED: &'static str = $expected;
             const KEYS: &'static [crate::config::schema::decode::Key] = &[
                 $( crate::config::schema::decode::Key {
-                    name: stringify!($key),
+                    name: crate::config::schema::table::key_name(stringify!($key)),
                     docs: concat!($($key_doc, "\n"),+),
                     keys: <$type as crate::config::schema::decode::Decode>::KEYS,
                 }, )+
@@ -130,11 +138,13 @@ macro_rules! table {
                 value: &toml::Spanned<toml::de::DeValue<'_>>,
                 reader: &mut crate::config::schema::decode::Reader<'_>,
             ) -> bool {
-                match key.get_ref().as_ref() {
-                    $( stringify!($key) => self.$key.read(key, value, reader), )+
-                    _ => return false,
-                }
-                true
+                $(
+                    if key.get_ref() == crate::config::schema::table::key_name(stringify!($key)) {
+                        self.$key.read(key, value, reader);
+                        return true;
+                    }
+                )+
+                false
             }
 
             fn begin(place: crate::config::diagnostic::Place) -> Self {

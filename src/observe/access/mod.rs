@@ -77,6 +77,8 @@ pub enum End {
     Protocol,
     /// The client did not keep up.
     Slow,
+    /// Another client has taken its session over.
+    TakenOver,
     /// The process stops.
     Drain,
     /// Dropped at the drain's deadline.
@@ -85,7 +87,7 @@ pub enum End {
 
 impl End {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Client,
         Self::Backend,
         Self::BackendFailed,
@@ -97,6 +99,7 @@ impl End {
         Self::Limit,
         Self::Protocol,
         Self::Slow,
+        Self::TakenOver,
         Self::Drain,
         Self::Cut,
     ];
@@ -116,6 +119,7 @@ impl End {
             Self::Limit => "limit",
             Self::Protocol => "protocol",
             Self::Slow => "slow",
+            Self::TakenOver => "taken_over",
             Self::Drain => "drain",
             Self::Cut => "cut",
         }

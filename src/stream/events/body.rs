@@ -10,7 +10,6 @@ use super::flow::Flow;
 use super::{Opening, Over, Step};
 use crate::http::body::BodyError;
 use crate::lifecycle::scratch;
-use crate::observe::access::End;
 
 /// The body. It ends with an error, so that the client sees it cut, when the stream is not ended in order.
 pub struct EventBody {
@@ -55,7 +54,9 @@ impl Body for EventBody {
             State::Open => {}
             State::Breaking => {
                 body.state = State::Over;
-                return Poll::Ready(Some(Err(BrokeOff.into())));
+                let fault = body.flow.take_fault();
+                let error = fault.map_or_else(|| BrokeOff.into(), |fault| BodyError::from(*fault));
+                return Poll::Ready(Some(Err(error)));
             }
             State::Over => return Poll::Ready(None),
         }
@@ -63,7 +64,7 @@ impl Body for EventBody {
             Poll::Ready(match ready!(body.flow.poll(cx, out)) {
                 Step::Written => Ok(Frame::data(Bytes::copy_from_slice(out))),
                 Step::Bytes(data) => Ok(Frame::data(data)),
-                Step::Trailers(fields) => Ok(Frame::trailers(fields)),
+                Step::Trailers(fields) => Ok(Frame::trailers(*fields)),
                 Step::Over(over) => Err(over),
             })
         });
@@ -88,7 +89,6 @@ impl Body for EventBody {
 
 impl Drop for EventBody {
     fn drop(&mut self) {
-        // Dropped before its end: the client has left.
-        self.flow.end_by(End::Client, Over::Broken);
+        self.flow.dropped();
     }
 }

@@ -4,8 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use tokio::time::Instant;
 
+use super::beat::Heartbeat;
 use super::passage::Passage;
 use super::resume::{Outcome, Resumption};
 use super::source::{Read, Source};
@@ -19,6 +22,7 @@ use crate::sse::position::Position;
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
 use crate::stream::{AfterFall, cut_short, ending};
 use crate::upstream::Lease;
+use crate::upstream::http1::ReplyError;
 
 /// A stream that is to end at the next border.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,10 @@ pub(super) struct Flow {
     cut: Pin<Box<dyn Future<Output = End>>>,
     finishing: Option<Finishing>,
     over: Option<Over>,
+    /// How its server broke it off, once it is over for that.
+    fault: Option<Box<ReplyError>>,
+    /// What stands behind all data, until the client has got that.
+    trailers: Option<Box<HeaderMap>>,
     /// When the server's bytes came that the client may not have yet.
     came: Option<Instant>,
     /// `None`: it is written.
@@ -55,13 +63,7 @@ pub(super) struct Flow {
     lease: Option<Lease>,
     after_fall: AfterFall,
     guard: drain::Guard,
-    _permit: StreamPermit,
-}
-
-struct Heartbeat {
-    /// Each stream's own: what the route says, give or take a tenth.
-    every: Duration,
-    due: Instant,
+    permit: Option<StreamPermit>,
 }
 
 impl Flow {
@@ -87,12 +89,14 @@ impl Flow {
             cut: Box::pin(std::future::pending()),
             finishing: None,
             over: None,
+            fault: None,
+            trailers: None,
             came: None,
             record: Some(opening.record),
             lease: Some(opening.lease),
             after_fall: opening.after_fall,
             guard: opening.guard,
-            _permit: opening.permit,
+            permit: Some(opening.permit),
         };
         flow.watch();
         flow
@@ -104,26 +108,30 @@ impl Flow {
         let empty = out.len();
         loop {
             self.poll_cut(cx);
-            self.own_word(Instant::now(), out);
+            let now = Instant::now();
+            // A server that always has something leaves no other moment to look at it.
+            if self.life.expired(now) == Some(Expired::Age) {
+                self.expire(now);
+            }
+            self.own_word(now, out);
             if out.len() > empty {
                 return Poll::Ready(self.passed(out.len() - empty, Step::Written));
             }
             if let Some(over) = self.over {
-                return Poll::Ready(Step::Over(over));
+                let trailers = self.trailers.take();
+                return Poll::Ready(trailers.map_or(Step::Over(over), Step::Trailers));
             }
-            match self.poll_server(cx, out) {
-                Poll::Ready(Some(Step::Bytes(data))) => {
-                    return Poll::Ready(self.passed(data.len(), Step::Bytes(data)));
-                }
-                Poll::Ready(Some(step)) => return Poll::Ready(step),
-                Poll::Ready(None) => {
-                    if out.len() > empty {
-                        self.resumption.iter_mut().for_each(|it| it.is_well());
-                        return Poll::Ready(self.passed(out.len() - empty, Step::Written));
-                    }
+            if let Poll::Ready(given) = self.poll_server(cx, out) {
+                let (bytes, step) = match given {
+                    Some(data) => (data.len(), Step::Bytes(data)),
+                    None => (out.len() - empty, Step::Written),
+                };
+                if bytes == 0 {
                     continue;
                 }
-                Poll::Pending => {}
+                self.came = Some(Instant::now());
+                self.resumption.iter_mut().for_each(|it| it.is_well());
+                return Poll::Ready(self.passed(bytes, step));
             }
             ready!(self.alarm.poll(cx, self.due()));
             self.expire(Instant::now());
@@ -141,38 +149,55 @@ impl Flow {
                 self.end_by(finishing.end, Over::Broken);
                 return Poll::Ready(());
             }
-            let due = self.life.due().into_iter().chain(by).min();
-            ready!(self.alarm.poll(cx, due));
+            ready!(self.alarm.poll(cx, by.or_else(|| self.life.due())));
             self.expire(Instant::now());
         }
     }
 
-    /// Looks for more from the server: what there is may be in `out` too.
-    fn poll_server(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Option<Step>> {
+    /// How the server broke the stream off, if it did. What HTTP/2 said of it can be said to the client.
+    pub(super) fn take_fault(&mut self) -> Option<Box<ReplyError>> {
+        self.fault.take()
+    }
+
+    /// Looks for more from the server: what there is may be in `out` too, and may be nothing.
+    fn poll_server(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Option<Bytes>> {
         let Some(source) = &mut self.source else {
             return self.poll_resumed(cx).map(|()| None);
         };
         let passage = &mut self.passage;
         let read = ready!(source.poll(cx, |data| passage.pass(data, out)));
         match read {
-            Read::Lent => self.came(),
+            Read::Lent => self.life.touch(),
+            Read::Given(data) if data.is_empty() => {}
             Read::Given(data) => {
-                self.came();
+                self.life.touch();
                 if self.passage.is_clear() {
                     self.passage.note(&data);
-                    return Poll::Ready(Some(Step::Bytes(data)));
+                    return Poll::Ready(Some(data));
                 }
                 self.passage.pass(&data, out);
             }
-            Read::Trailers(fields) => return Poll::Ready(Some(Step::Trailers(fields))),
-            Read::Closed | Read::Broken if self.break_off() => {}
-            Read::Ended | Read::Closed => {
-                self.passage.finish(out);
-                self.end_by(End::Backend, Over::Whole);
+            Read::Closed | Read::Broken(_) if self.break_off() => {}
+            Read::Ended | Read::Closed => self.complete(None, out),
+            Read::Trailers(fields) => self.complete(Some(fields), out),
+            Read::Broken(fault) => {
+                self.fault = Some(Box::new(fault));
+                self.end_by(End::BackendFailed, Over::Broken);
             }
-            Read::Broken => self.end_by(End::BackendFailed, Over::Broken),
+            Read::RequestBroken => self.end_by(End::Client, Over::Broken),
         }
         Poll::Ready(None)
+    }
+
+    /// The server has ended the stream in order. What it left unfinished goes before its trailers.
+    fn complete(&mut self, trailers: Option<HeaderMap>, out: &mut Vec<u8>) {
+        let before = out.len();
+        self.passage.finish(out);
+        // The record closes before the client has this.
+        let rest = out.len() - before;
+        self.record.iter_mut().for_each(|record| record.sent(rest));
+        self.trailers = trailers.map(Box::new);
+        self.end_by(End::Backend, Over::Whole);
     }
 
     /// Looks whether a stream that broke goes on.
@@ -231,9 +256,12 @@ impl Flow {
     fn watch(&mut self) {
         let (guard, after_fall) = (self.guard.clone(), self.after_fall);
         let moment = self.passage.content().moment();
-        self.cut = match &self.lease {
-            Some(lease) => {
-                let fell = lease.fell();
+        let fell = match after_fall {
+            AfterFall::Keep => None,
+            AfterFall::Drain(_) | AfterFall::Close => self.lease.as_ref().map(Lease::fell),
+        };
+        self.cut = match fell {
+            Some(fell) => {
                 Box::pin(async move { cut_short(&guard, moment, fell, after_fall).await })
             }
             None => Box::pin(async move {
@@ -244,27 +272,27 @@ impl Flow {
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) {
-        if self.finishing.is_some() || self.over.is_some() {
-            return;
+        while self.finishing.is_none() && self.over.is_none() {
+            let Poll::Ready(end) = self.cut.as_mut().poll(cx) else {
+                return;
+            };
+            // Another server may have the rest. What may still end the stream is watched anew, and at once.
+            if end == End::BackendUnhealthy && self.break_off() {
+                continue;
+            }
+            let now = Instant::now();
+            let by = match self.guard.deadline().filter(|_| end == End::Drain) {
+                Some(deadline) => now + deadline.saturating_duration_since(now) * 3 / 4,
+                None => now + FINISH,
+            };
+            self.finish(end, by);
         }
-        let Poll::Ready(end) = self.cut.as_mut().poll(cx) else {
-            return;
-        };
-        // Another server may have the rest.
-        if end == End::BackendUnhealthy && self.break_off() {
-            return;
-        }
-        let now = Instant::now();
-        let by = match self.guard.deadline().filter(|_| end == End::Drain) {
-            Some(deadline) => now + deadline.saturating_duration_since(now) * 3 / 4,
-            None => now + FINISH,
-        };
-        self.finish(end, by);
     }
 
     /// The stream is to end at the next border.
     fn finish(&mut self, end: End, by: Instant) {
         self.record.iter_mut().for_each(|record| record.ending(end));
+        self.passage.stop_at_border();
         self.finishing = Some(Finishing {
             end,
             by: match self.passage.content() {
@@ -328,11 +356,6 @@ impl Flow {
         step
     }
 
-    fn came(&mut self) {
-        self.life.touch();
-        self.came = Some(Instant::now());
-    }
-
     /// The client has taken all that it was given.
     fn measure(&mut self) {
         if let (Some(came), Some(record)) = (self.came.take(), &mut self.record) {
@@ -349,22 +372,23 @@ impl Flow {
         [by, heartbeat, life].into_iter().flatten().min()
     }
 
+    /// It is dropped: by its client, or at a drain's deadline, when its record says by itself what ended it.
+    pub(super) fn dropped(&mut self) {
+        let deadline = self.guard.deadline();
+        if deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            self.end_by(End::Client, Over::Broken);
+        }
+    }
+
     /// It has ended, and why; only the first reason counts.
     pub(super) fn end_by(&mut self, end: End, over: Over) {
+        self.source = None;
+        self.resumption = None;
+        // Whoever reads of the end may come for the place.
+        drop((self.lease.take(), self.permit.take()));
         if let Some(record) = self.record.take() {
             record.close(end, self.life.silence());
         }
-        self.source = None;
         self.over.get_or_insert(over);
-    }
-}
-
-impl Heartbeat {
-    fn new(every: Duration) -> Self {
-        let every = every.mul_f64(0.9 + 0.2 * fastrand::f64());
-        Self {
-            every,
-            due: Instant::now() + every,
-        }
     }
 }

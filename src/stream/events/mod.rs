@@ -8,8 +8,11 @@
 //! Invariant: a client is told of an end as of one in order only where the server has said so, or where it stands between
 //! two events.
 
+mod beat;
 mod body;
 mod flow;
+#[cfg(test)]
+mod hostile_tests;
 mod passage;
 mod resume;
 mod socket;
@@ -74,7 +77,7 @@ enum Step {
     /// These bytes.
     Bytes(Bytes),
     /// These fields, behind all data.
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
     /// Its end.
     Over(Over),
 }

@@ -19,7 +19,18 @@ pub(super) struct Passage {
     /// Strips a mark that would not stand at the beginning of what the client gets, where nothing is done with one.
     bom: Option<Bom>,
     has_begun: bool,
+    stop: Stop,
     hold: Option<Box<Hold>>,
+}
+
+/// Whether the client gets all that comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Never,
+    /// No more than to the end of the event under way, and of those that have come whole with it.
+    AtBorder,
+    /// It has got all that.
+    Here,
 }
 
 /// What lets a stream be taken up again.
@@ -38,6 +49,7 @@ impl Passage {
             boundary: Boundary::default(),
             bom: None,
             has_begun: false,
+            stop: Stop::Never,
             hold: None,
         }
     }
@@ -62,7 +74,7 @@ impl Passage {
 
     /// Whether bytes pass as they are, so that they need not be copied: [`Passage::note`] will do for them.
     pub(super) fn is_clear(&self) -> bool {
-        self.hold.is_none() && self.bom.is_none()
+        self.hold.is_none() && self.bom.is_none() && self.stop == Stop::Never
     }
 
     /// Takes note of `data` that passes as it is.
@@ -75,7 +87,10 @@ impl Passage {
 
     /// Appends to `out` what may go to the client now that `data` has come.
     pub(super) fn pass(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        self.has_begun = true;
+        if self.stop == Stop::Here {
+            return;
+        }
+        self.has_begun |= !data.is_empty();
         let Some(bom) = &mut self.bom else {
             return self.pass_text(data, out);
         };
@@ -96,7 +111,11 @@ impl Passage {
         }
         let border = self.boundary.follow(data);
         let Some(hold) = &mut self.hold else {
-            return out.extend_from_slice(data);
+            let Some(border) = border.filter(|_border| self.stop == Stop::AtBorder) else {
+                return out.extend_from_slice(data);
+            };
+            (self.stop, self.boundary) = (Stop::Here, Boundary::begun());
+            return out.extend_from_slice(&data[..border]);
         };
         hold.position.follow(data);
         let (whole, half) = data.split_at(border.unwrap_or(0));
@@ -114,6 +133,14 @@ impl Passage {
             out.append(&mut hold.event);
             hold.event = Vec::new();
             hold.is_told_early = true;
+        }
+    }
+
+    /// The stream is to end between two events: nothing passes behind the next border that comes. A server that sends without a
+    /// pause would hardly ever stand at one with all that it has sent.
+    pub(super) fn stop_at_border(&mut self) {
+        if self.stop == Stop::Never {
+            self.stop = Stop::AtBorder;
         }
     }
 

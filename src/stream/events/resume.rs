@@ -1,7 +1,8 @@
 //! How a stream that broke is taken up again: whom to ask is the route's matter, when and how long is decided here.
 //!
 //! Several tries, at random moments further and further apart, so that the clients of a server that restarts do not all
-//! come in one moment; all of them within a limit in time, which counts from the last event that has come.
+//! come in one moment; all of them within a limit in time, which counts from the last event that has come, or from a later
+//! break of a stream that has lived for that long.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,6 +18,8 @@ use crate::upstream::Lease;
 const INITIAL: Duration = Duration::from_millis(250);
 /// How long a try waits on average at most, unless the server has asked for more.
 const MOST: Duration = Duration::from_secs(5);
+/// How long a try waits at least, where the server has said how long: it may have said that one should not wait.
+const LEAST: Duration = Duration::from_millis(100);
 
 /// Asks for a stream again.
 pub trait Reopen {
@@ -58,8 +61,8 @@ type Asking = Pin<Box<dyn Future<Output = Reopened>>>;
 enum Step {
     Waiting(Pin<Box<tokio::time::Sleep>>),
     Asking(Asking),
-    /// A server has answered; whether it sends anything is still to be seen.
-    Answered,
+    /// A server has answered then; whether it sends anything is still to be seen.
+    Answered(Instant),
 }
 
 /// What came of it.
@@ -87,10 +90,13 @@ impl Resumption {
     /// The stream has broken. `retry` is the time that the server has asked its clients to wait.
     pub(super) fn begin(&mut self, retry: Option<Duration>) {
         let now = Instant::now();
+        // A stream may be quiet: one that has lived for so long is no part of the break before.
+        let limit = self.limit;
+        self.broken.take_if(|broken| broken.has_lived_for(limit));
         let broken = self.broken.get_or_insert_with(|| Broken {
             since: now,
             tries: 0,
-            step: Step::Answered,
+            step: Step::Answered(now),
         });
         broken.wait(now, retry, self.limit);
     }
@@ -136,20 +142,24 @@ impl Resumption {
                 Step::Asking(asking) => {
                     match ready!(asking.as_mut().poll(cx)) {
                         Reopened::Stream { source, lease } => {
-                            broken.step = Step::Answered;
+                            broken.step = Step::Answered(Instant::now());
                             return Poll::Ready(Outcome::Taken { source, lease });
                         }
                         Reopened::Refused(status) => return Poll::Ready(Outcome::Refused(status)),
                         Reopened::Failed => broken.wait(Instant::now(), retry, self.limit),
                     };
                 }
-                Step::Answered => return Poll::Ready(Outcome::GivenUp),
+                Step::Answered(_) => return Poll::Ready(Outcome::GivenUp),
             }
         }
     }
 }
 
 impl Broken {
+    fn has_lived_for(&self, time: Duration) -> bool {
+        matches!(self.step, Step::Answered(at) if at.elapsed() >= time)
+    }
+
     /// Waits for the moment of the next try, or for the end of its time.
     fn wait(&mut self, now: Instant, retry: Option<Duration>, limit: Duration) {
         let next = now + pause(self.tries, retry);
@@ -161,7 +171,7 @@ impl Broken {
 
 /// How long to wait before the next try after so many: about twice as long each time.
 fn pause(tries: u32, retry: Option<Duration>) -> Duration {
-    let first = retry.unwrap_or(INITIAL);
+    let first = retry.map_or(INITIAL, |retry| retry.max(LEAST));
     let mean = first
         .saturating_mul(2_u32.saturating_pow(tries.min(16)))
         .min(MOST.max(first));
@@ -187,6 +197,8 @@ mod tests {
             (1, Some(2), 4_000, 6_000),
             (20, Some(2), 5_000, 7_500),
             (20, Some(60), 60_000, 90_000),
+            (0, Some(0), 100, 150),
+            (20, Some(0), 5_000, 7_500),
         ] {
             for _ in 0..100 {
                 let pause = pause(tries, retry.map(Duration::from_secs)).as_millis();

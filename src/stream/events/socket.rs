@@ -33,25 +33,35 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Data that a client does not acknowledge for so long ends its connection: what proxies usually allow between two writes.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
-/// Runs a stream to its end; `head` goes before it.
-pub async fn run(taken: Taken, head: Bytes, framing: Framing, opening: Opening) {
-    taken
-        .stream
-        .give_up_after(UNACKNOWLEDGED + opening.heartbeat.unwrap_or_default());
-    let _held = taken.guard;
+/// Runs a stream to its end; `head` goes before it. What only the start needs is gone before the future is there: it lives as
+/// long as its client, and there are as many as clients.
+pub fn run(
+    taken: Taken,
+    head: Bytes,
+    framing: Framing,
+    opening: Opening,
+) -> impl Future<Output = ()> {
+    // What the client has sent behind its request has nobody to read it, and does not stay.
+    let Taken { stream, guard, .. } = taken;
+    stream.give_up_after(UNACKNOWLEDGED + opening.heartbeat.unwrap_or_default());
     let mut flow = Flow::new(opening);
     let mut client = Client {
-        stream: taken.stream,
+        stream,
         outflow: Outflow::new(head),
         framing,
         has_end: false,
     };
-    let over = poll_fn(|cx| client.poll(cx, &mut flow)).await;
-    flow.end_by(End::Client, Over::Broken);
-    drop(flow);
-    if let Some(over) = over {
-        // Whether the client still took it does not matter any more.
-        let _ = tokio::time::timeout(LAST_WORD, client.farewell(over)).await;
+    // What is captured is used where it lies: bound to a name within, it would have two places in the future.
+    async move {
+        let _held = &guard;
+        let over = poll_fn(|cx| client.poll(cx, &mut flow)).await;
+        flow.end_by(End::Client, Over::Broken);
+        if let Some(over) = over {
+            // Whether the client still took it does not matter any more.
+            let farewell = tokio::time::timeout(LAST_WORD, client.farewell(over));
+            // Boxed: a stream should not carry the room for its end all its life.
+            let _ = Box::pin(farewell).await;
+        }
     }
 }
 
@@ -137,7 +147,7 @@ impl Client {
 
     /// Ends the connection in order, or as a body that broke off, and reads on until the client has ended it too: a reset
     /// for what it still sends would take away what it has not read yet.
-    async fn farewell(mut self, over: Over) {
+    async fn farewell(&mut self, over: Over) {
         let told = poll_fn(|cx| {
             ready!(self.outflow.poll_clear(cx, &mut self.stream))?;
             if over == Over::Whole && self.framing == Framing::Chunked && !self.has_end {

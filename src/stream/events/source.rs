@@ -37,7 +37,6 @@ struct FromSocket {
     /// `None`: the body ends with the connection.
     chunks: Option<chunked::Decoder>,
     /// What is told once the data before it has been.
-    trailers: Option<HeaderMap>,
     ended: Option<Read>,
 }
 
@@ -48,14 +47,16 @@ pub(super) enum Read {
     Lent,
     /// Data that nobody else has.
     Given(Bytes),
-    /// What stands behind the data.
+    /// The body is complete, and this stands behind its data.
     Trailers(HeaderMap),
     /// The body is complete.
     Ended,
     /// The connection has ended, which is all that this body has for an end.
     Closed,
     /// It broke off.
-    Broken,
+    Broken(ReplyError),
+    /// The client broke its own request off, which was still on its way.
+    RequestBroken,
 }
 
 impl Source {
@@ -69,9 +70,11 @@ impl Source {
         ));
         Self(From::Socket(Box::new(FromSocket {
             stream: socket.stream,
-            early: socket.early,
+            // An advanced `Bytes` still holds its whole allocation.
+            early: Some(socket.early)
+                .filter(|early| !early.is_empty())
+                .unwrap_or_default(),
             chunks: (socket.framing == Framing::Chunked).then(chunked::Decoder::new),
-            trailers: None,
             ended: None,
         })))
     }
@@ -82,13 +85,14 @@ impl Source {
         Self(From::Shared(Box::new(pieces)))
     }
 
-    /// Looks for more, and lends it to `take`. After anything but data and trailers it is not to be asked again.
+    /// Looks for more, and lends it to `take`. After anything but data it is not to be asked again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, take: impl FnMut(&[u8])) -> Poll<Read> {
         match &mut self.0 {
             From::Socket(socket) => socket.poll(cx, take),
             From::Shared(pieces) => Poll::Ready(match ready!(pieces.poll_piece(cx)) {
                 None => Read::Ended,
-                Some(Err(_broken)) => Read::Broken,
+                Some(Err(ReplyError::Request(_))) => Read::RequestBroken,
+                Some(Err(broken)) => Read::Broken(broken),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => Read::Given(data),
                     Err(frame) => frame.into_trailers().map_or(Read::Lent, Read::Trailers),
@@ -100,9 +104,6 @@ impl Source {
 
 impl FromSocket {
     fn poll(&mut self, cx: &mut Context<'_>, mut take: impl FnMut(&[u8])) -> Poll<Read> {
-        if let Some(trailers) = self.trailers.take() {
-            return Poll::Ready(Read::Trailers(trailers));
-        }
         if let Some(ended) = self.ended.take() {
             return Poll::Ready(ended);
         }
@@ -112,14 +113,14 @@ impl FromSocket {
             return Poll::Ready(Read::Lent);
         }
         scratch::with(|buffer| {
-            if ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)).is_err() {
-                return Poll::Ready(Read::Broken);
+            if let Err(broken) = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
+                return Poll::Ready(Read::Broken(ReplyError::Broken(broken)));
             }
             let data = buffer.filled();
             if data.is_empty() {
                 // Chunks end with the last one: without it this is no end.
                 return Poll::Ready(match self.chunks {
-                    Some(_) => Read::Broken,
+                    Some(_) => Read::Broken(ReplyError::Incomplete),
                     None => Read::Closed,
                 });
             }
@@ -135,16 +136,19 @@ impl FromSocket {
         };
         let mut at = 0;
         while at < data.len() {
-            let Ok(step) = chunks.decode(&data[at..]) else {
-                self.ended = Some(Read::Broken);
-                return;
+            let step = match chunks.decode(&data[at..]) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.ended = Some(Read::Broken(ReplyError::Chunk(error)));
+                    return;
+                }
             };
             match step.piece {
                 Piece::Framing => {}
                 Piece::Data(range) => take(&data[at..][range]),
                 Piece::End => {
-                    self.trailers = chunks.trailers();
-                    self.ended = Some(Read::Ended);
+                    let trailers = chunks.trailers();
+                    self.ended = Some(trailers.map_or(Read::Ended, Read::Trailers));
                     return;
                 }
             }

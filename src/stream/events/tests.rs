@@ -65,7 +65,7 @@ impl Numbered {
     }
 }
 
-struct Again(Rc<Numbered>);
+pub(super) struct Again(Rc<Numbered>);
 
 impl Reopen for Again {
     fn reopen(&self, last_id: Option<&[u8]>) -> Pin<Box<dyn Future<Output = Reopened>>> {
@@ -79,7 +79,7 @@ impl Reopen for Again {
     }
 }
 
-fn lease() -> Lease {
+pub(super) fn lease() -> Lease {
     let addr = Authority {
         host: "127.0.0.1".into(),
         port: 1,
@@ -88,7 +88,7 @@ fn lease() -> Lease {
     endpoint.lease(None).expect("it has no limit")
 }
 
-fn opening(source: Source, again: Option<Again>, trigger: &drain::Trigger) -> Opening {
+pub(super) fn opening(source: Source, again: Option<Again>, trigger: &drain::Trigger) -> Opening {
     let client = ClientAddr(([127, 0, 0, 1], 2).into());
     let streams = Streams::default();
     let permit = streams.acquire(StreamLimits::default(), client.0.ip());
@@ -113,16 +113,20 @@ fn opening(source: Source, again: Option<Again>, trigger: &drain::Trigger) -> Op
     }
 }
 
-/// All that a client gets, and how it ends.
-fn run_whole(opening: impl FnOnce(&drain::Trigger) -> Opening) -> (Vec<u8>, Over) {
+/// Runs `story` with a drain to begin, on a clock that stands still while something is to be done.
+pub(super) fn paused<R>(story: impl AsyncFnOnce(&drain::Trigger) -> R) -> R {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(async {
-        let trigger = drain::Trigger::new();
-        let mut flow = Flow::new(opening(&trigger));
+    runtime.block_on(story(&drain::Trigger::new()))
+}
+
+/// All that a client gets, and how it ends.
+fn run_whole(opening: impl FnOnce(&drain::Trigger) -> Opening) -> (Vec<u8>, Over) {
+    paused(async |trigger| {
+        let mut flow = Flow::new(opening(trigger));
         let mut whole = Vec::new();
         loop {
             let mut out = Vec::new();

@@ -12,6 +12,7 @@ mod tests;
 pub use start::{Opening, run};
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -48,6 +49,9 @@ struct Tunnel<C, B> {
     said: Option<u16>,
     ending: Option<Ending>,
 }
+
+/// A peer that owes the answer to a Close, and says nothing at all for so long, gives none.
+const UNANSWERED: Duration = Duration::from_secs(60);
 
 fn end_by(peer: Peer) -> End {
     match peer {
@@ -168,6 +172,7 @@ where
         for (peer, direction) in [(Peer::Client, &self.up), (Peer::Backend, &self.down)] {
             if self.first.is_none() && direction.has_closed() {
                 self.first = Some(end_by(peer));
+                self.life.limit_silence(UNANSWERED);
             }
         }
         let peers = self.heart.iter_mut().flat_map(|heart| heart.iter_mut());
@@ -270,7 +275,7 @@ where
         }
         if let Some(expired) = self.life.expired(now) {
             let end = match expired {
-                Expired::Idle => End::Idle,
+                Expired::Idle => self.first.unwrap_or(End::Idle),
                 Expired::Age => End::Age,
             };
             let words = Words::same(CloseCode::GoingAway);

@@ -100,8 +100,9 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
         if let Some(code) = tunnel.close_code() {
             record.closed_with(code);
         }
-        record.close(end, tunnel.life.silence());
+        // Whoever reads of the end may come for the place.
         drop((lease, permit));
+        record.close(end, tunnel.life.silence());
     }
 }
 

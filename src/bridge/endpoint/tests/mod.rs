@@ -1,8 +1,13 @@
 //! The bridge as a whole, from a feed's socket to a subscriber's, without the rest of the proxy.
 
+mod choice;
 mod feed;
+mod poll;
 mod publish;
+mod session;
+mod simple_model;
 mod stream;
+mod websocket;
 
 use std::time::Duration;
 

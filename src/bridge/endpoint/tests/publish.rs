@@ -30,7 +30,11 @@ fn a_post_reaches_the_feed_and_is_refused_while_it_is_down() {
 fn requests_that_cannot_be_served_are_told_why() {
     worker(async {
         let mut config = config(&[9]);
-        config.publish = Some(model::Publish { max_size: 4 });
+        config.publish = Some(model::Publish {
+            max_size: 4,
+            rate: None,
+            reply: None,
+        });
         let gate = Gate::new(config.clone());
         let too_large = gate.response(post("text/plain", "12345")).await;
         assert_eq!(too_large.err(), Some(Problem::ContentTooLarge { limit: 4 }));

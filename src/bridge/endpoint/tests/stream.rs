@@ -246,7 +246,10 @@ fn a_subscribers_own_state_stays_small() {
         let guard = gate.trigger.guard();
         let plan = Plan {
             bridge: gate.bridge.clone(),
-            subscription: gate.bridge.subscribe(&Captures::empty(), &guard).unwrap(),
+            subscription: gate
+                .bridge
+                .subscribe(&Captures::empty(), Claim::default(), &guard)
+                .unwrap(),
             cursor: Cursor::Absent,
             form: Form::SseChunked,
             dialect: Dialect::EventStream,

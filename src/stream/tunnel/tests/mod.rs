@@ -97,6 +97,23 @@ async fn a_backend_that_goes_without_a_close_is_told_to_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_that_nobody_answers_ends_the_tunnel_in_a_minute() {
+    let (mut tunnel, mut client, mut backend) = tunnel(&WebSocket::default());
+    let begun = Instant::now();
+    client.write_all(&masked(8, b"")).await.unwrap();
+    client.shutdown().await.unwrap();
+    let peers = async {
+        let mut heard = Vec::new();
+        backend.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, masked(8, b""));
+    };
+    let (end, ()) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), peers);
+    assert_eq!(end, End::Client);
+    let waited = begun.elapsed();
+    assert!((60..70).contains(&waited.as_secs()), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frame_that_is_half_sent_is_finished_before_the_close() {
     let (mut tunnel, mut client, mut backend) = tunnel(&WebSocket::default());
     let message = plain(2, &[7; 100]);

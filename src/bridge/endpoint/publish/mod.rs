@@ -1,0 +1,207 @@
+//! `POST`: the way back, from a browser to the feed.
+//!
+//! Nothing is queued while the feed is down: a 2xx says that every message was handed to the feed's socket. What may be
+//! sent twice by a client that could not know better is sent once: by its number in a session ([`crate::bridge::order`]),
+//! or by its `Idempotency-Key`.
+
+mod body;
+mod deliver;
+mod site;
+mod terms;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use tokio::time::{Instant, timeout};
+
+use crate::bridge::channel::Channel;
+use crate::bridge::repeat::{Begun, First, Outcome};
+use crate::bridge::{Bridge, Lease, Sender};
+use crate::config::model;
+use crate::http::body::Body;
+use crate::http::problem::{GatewayFault, Problem};
+use crate::lifecycle::tasks;
+use crate::limits;
+use crate::stream::Answer;
+
+use super::Asked;
+
+use self::deliver::{Delivery, Undelivered};
+use self::terms::Terms;
+
+/// How long a body may take to come.
+const BODY: Duration = Duration::from_secs(30);
+
+/// Where the messages go.
+enum Target {
+    /// To a channel, which is kept open as long as it takes.
+    Shared(Lease),
+    /// To a session, which lives for its subscriber.
+    Session(Arc<Channel>),
+}
+
+impl Target {
+    fn channel(&self) -> &Arc<Channel> {
+        match self {
+            Self::Shared(lease) => &lease.0,
+            Self::Session(channel) => channel,
+        }
+    }
+
+    fn sender(&self, asked: &Asked<'_>) -> Sender {
+        match self {
+            Self::Shared(_) => Sender::Client(limits::network(asked.downstream.client.0.ip())),
+            Self::Session(channel) => Sender::Session(channel.epoch()),
+        }
+    }
+}
+
+/// Publishes the body of `request`.
+pub(super) async fn answer<B>(
+    bridge: &Arc<Bridge>,
+    request: Request<B>,
+    asked: &Asked<'_>,
+) -> Result<Answer, Problem>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let Some(publish) = &bridge.config().publish else {
+        return Err(Problem::Forbidden("nothing can be published here"));
+    };
+    let (head, body) = request.into_parts();
+    // A page that is listed was let in by name, whatever its site.
+    if !asked.is_listed {
+        site::check(&head.headers, &head.uri)?;
+    }
+    let form = body::form(&head.headers)?;
+    let terms = Terms::of(&head, bridge.config().mode)?;
+    // Who has no session any more need not send the body.
+    let session = match bridge.config().mode {
+        model::Mode::Session => Some(session(bridge, asked, &terms)?),
+        model::Mode::Shared => None,
+    };
+    let body = timeout(BODY, body::read(body, publish.max_size))
+        .await
+        .map_err(|_elapsed| Problem::RequestTimeout)??;
+    let hash = terms::hash(&[&body]);
+    let messages = body::messages(form, body)?;
+    let target = match session {
+        Some(channel) => Target::Session(channel),
+        // A feed that is opened by this very request is not up yet, so it is refused; the next one may find it open.
+        None => {
+            let lease = bridge.lease(asked.captures, &asked.downstream.guard);
+            Target::Shared(lease.map_err(|_full| down())?)
+        }
+    };
+    let sender = target.sender(asked);
+    if let Some(rate) = publish.rate {
+        bridge
+            .paces
+            .take(sender, messages.len(), rate, Instant::now())
+            .map_err(|retry_after| Problem::TooManyRequests { retry_after })?;
+    }
+    let first = match terms.key(sender) {
+        Some(key) => match begin(target.channel(), key, hash).await? {
+            Ok(first) => Some(first),
+            Err(outcome) => return told(outcome),
+        },
+        None => None,
+    };
+    let delivery = Delivery {
+        target,
+        messages,
+        number: terms.number,
+        reply: publish.reply.clone(),
+        first,
+        _guard: asked.downstream.guard.clone(),
+    };
+    // A task of its own: a client that goes away now asks again, and is then to be told what became of its message.
+    match tasks::spawn(delivery.run()).await {
+        Ok(Ok(outcome)) => told(outcome),
+        Ok(Err(undelivered)) => refused(undelivered),
+        Err(_panicked) => Err(Problem::Internal),
+    }
+}
+
+fn session(bridge: &Bridge, asked: &Asked<'_>, terms: &Terms) -> Result<Arc<Channel>, Problem> {
+    let found = terms
+        .session
+        .and_then(|id| bridge.session(asked.captures, id));
+    found.ok_or(GONE)
+}
+
+const GONE: Problem = Problem::Gone("This session is over; open a new stream.");
+
+/// The first message of its key, or what became of the first.
+async fn begin(
+    channel: &Channel,
+    key: terms::Hash,
+    message: terms::Hash,
+) -> Result<Result<First, Outcome>, Problem> {
+    loop {
+        match channel.repeats.begin(key, message, Instant::now()) {
+            Begun::First(first) => return Ok(Ok(first)),
+            Begun::Repeat(repeat) => {
+                if let Some(outcome) = repeat.outcome().await {
+                    return Ok(Err(outcome));
+                }
+            }
+            Begun::Mistaken => {
+                return Err(Problem::BadRequest(
+                    "this `Idempotency-Key` is that of another message",
+                ));
+            }
+            Begun::Crowded => return Err(crowded()),
+        }
+    }
+}
+
+fn told(outcome: Outcome) -> Result<Answer, Problem> {
+    match outcome {
+        Outcome::Sent => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(Answer::Response(response))
+        }
+        Outcome::Replied(reply) => Ok(json(StatusCode::OK, reply)),
+        Outcome::Unanswered => Err(Problem::Gateway(GatewayFault::ResponseTimeout)),
+    }
+}
+
+fn refused(undelivered: Undelivered) -> Result<Answer, Problem> {
+    match undelivered {
+        Undelivered::Down => Err(down()),
+        Undelivered::Over => Err(GONE),
+        Undelivered::Crowded => Err(crowded()),
+        Undelivered::TooEarly { expected } => {
+            let body = format!(r#"{{"expected":{expected}}}"#);
+            Ok(json(StatusCode::CONFLICT, body.into()))
+        }
+    }
+}
+
+fn json(status: StatusCode, body: Bytes) -> Answer {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Answer::Response(response)
+}
+
+fn down() -> Problem {
+    Problem::Unavailable {
+        retry_after: Duration::from_secs(1),
+        reason: "the feed is not open",
+    }
+}
+
+fn crowded() -> Problem {
+    Problem::Unavailable {
+        retry_after: Duration::from_secs(1),
+        reason: "too many messages are under way",
+    }
+}

@@ -1,0 +1,391 @@
+//! The task of a feed: it connects, writes the channel's log, publishes, and comes back after a loss.
+//!
+//! It runs on the worker whose subscriber opened the channel, and ends when the channel has had no user for `linger`;
+//! in a drain at once. It holds its worker's drain guard only for the feed's courtesy close: without users it never
+//! keeps the worker from ending.
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::bridge::channel::{Channel, Publish};
+use crate::bridge::cursor::Gap;
+use crate::bridge::log::Writer;
+use crate::bridge::map::{self, Upstream};
+use crate::bridge::session::Ending;
+use crate::lifecycle::drain;
+use crate::route::Captures;
+use crate::sse::decode::Decoder;
+
+use super::fault::Fault;
+use super::link::{Activity, Incoming, Link};
+use super::place::Place;
+use super::target::{Opening, Target};
+use super::{Event, Life, STABLE, Seat, State, verdict};
+
+/// Old events leave the log within this time after they have become too old.
+const EVICTION: Duration = Duration::from_millis(250);
+
+/// A channel's feed.
+pub(in crate::bridge) struct Feed {
+    seat: Seat,
+    targets: Vec<Target>,
+    opening: Opening,
+    /// Where an event source stands.
+    decoder: Decoder,
+    /// Where a WebSocket feed that can go on stands.
+    place: Option<Place>,
+    life: Life,
+    writer: Writer,
+    publishes: mpsc::Receiver<Publish>,
+    linger: Linger,
+    /// Since when it has been down, after it was up.
+    down: Option<Instant>,
+}
+
+/// Whether anybody still wants the feed.
+#[derive(Debug, Default)]
+struct Linger {
+    is_draining: bool,
+    due: Option<Instant>,
+}
+
+/// What the feed is told, or finds on its clock.
+enum Note {
+    Unused,
+    Draining,
+    Due,
+}
+
+/// What happened to an open feed.
+enum Happened {
+    Noted(Note),
+    Link(Activity),
+    Publish(Option<Publish>),
+}
+
+impl Feed {
+    /// The feed of a new channel.
+    pub(in crate::bridge) fn new(
+        seat: Seat,
+        captures: &Captures,
+        writer: Writer,
+        publishes: mpsc::Receiver<Publish>,
+    ) -> Self {
+        let config = seat.bridge().config();
+        let targets = Target::all(config, captures);
+        let life = Life::new(targets.len(), config.reconnect);
+        let opening = Opening::of(config, captures);
+        let place = config.resume.as_ref();
+        let place = place.map(|resume| Place::new(resume, captures));
+        let decoder = Decoder::new(config.max_message, None);
+        Self {
+            seat,
+            targets,
+            opening,
+            decoder,
+            place,
+            life,
+            writer,
+            publishes,
+            linger: Linger::default(),
+            down: None,
+        }
+    }
+
+    /// The feed's whole life.
+    pub(in crate::bridge) async fn run(mut self, guard: drain::Guard) {
+        while let ControlFlow::Continue(()) = self.turn(&guard).await {}
+        tracing::info!(channel = %self.seat.channel().name(), "feed closed");
+    }
+
+    /// One attempt, the connection's life if it succeeds, and the wait after it.
+    async fn turn(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
+        let opened = {
+            let config = self.seat.bridge().config().clone();
+            let target = &self.targets[self.life.source()];
+            let resume = self.place.as_ref().and_then(Place::text);
+            let mut absence = Absence {
+                seat: &self.seat,
+                writer: &mut self.writer,
+                publishes: &mut self.publishes,
+                linger: &mut self.linger,
+            };
+            let attempt = Link::open(target, &config, &self.opening, resume, &self.decoder);
+            tokio::select! {
+                () = absence.attend(guard) => return ControlFlow::Break(()),
+                opened = Box::pin(attempt) => opened,
+            }
+        };
+        let fault = match opened {
+            Ok(mut link) => match self.serve(&mut link, guard).await {
+                Ok(()) => {
+                    link.close(self.farewell()).await;
+                    return ControlFlow::Break(());
+                }
+                Err(fault) => {
+                    self.lose(link, &fault).await;
+                    if let Some(session) = self.seat.channel().session() {
+                        session.end(verdict::of_loss(&fault, self.seat.bridge().config()));
+                        tracing::info!(channel = %self.seat.channel().name(), cause = %fault, "session ended");
+                        return ControlFlow::Break(());
+                    }
+                    fault
+                }
+            },
+            Err(fault) if self.seat.channel().session().is_some() => {
+                return self.refused(&fault);
+            }
+            Err(Fault::Finished) => return self.rest(guard).await,
+            Err(fault) => {
+                self.seat.channel().counts().feeds_refused.add();
+                fault
+            }
+        };
+        self.wait(&fault, guard).await
+    }
+
+    /// A session's feed could not be opened. Each source is asked once, at once: a client waits.
+    fn refused(&mut self, fault: &Fault) -> ControlFlow<()> {
+        let source = &self.targets[self.life.source()].server;
+        let channel = self.seat.channel();
+        tracing::warn!(channel = %channel.name(), %source, error = %fault, "feed not open");
+        channel.counts().feeds_refused.add();
+        self.life.on(Event::Lost);
+        let ending = verdict::of_refusal(fault);
+        if ending == Ending::Refused && (self.life.failures() as usize) < self.targets.len() {
+            self.life.on(Event::Waited);
+            return ControlFlow::Continue(());
+        }
+        if let Some(session) = channel.session() {
+            session.end(ending);
+        }
+        ControlFlow::Break(())
+    }
+
+    fn farewell(&self) -> CloseCode {
+        if self.linger.is_draining {
+            return CloseCode::Away;
+        }
+        CloseCode::Normal
+    }
+
+    /// Waits before the next attempt. Breaks when the feed is no longer wanted.
+    async fn wait(&mut self, fault: &Fault, guard: &drain::Guard) -> ControlFlow<()> {
+        let source = &self.targets[self.life.source()].server;
+        let channel = self.seat.channel().name();
+        self.life.on(Event::Lost);
+        let asked = self.decoder.position().retry().unwrap_or_default();
+        let wait = self.life.wait(fastrand::f64()).max(asked);
+        tracing::warn!(%channel, %source, error = %fault, retry_ms = wait.as_millis() as u64, "feed lost");
+        let due = Instant::now() + wait;
+        let mut absence = Absence {
+            seat: &self.seat,
+            writer: &mut self.writer,
+            publishes: &mut self.publishes,
+            linger: &mut self.linger,
+        };
+        tokio::select! {
+            () = absence.attend(guard) => return ControlFlow::Break(()),
+            () = sleep_until(due) => {}
+        }
+        self.life.on(Event::Waited);
+        ControlFlow::Continue(())
+    }
+
+    /// The feed has said that it has ended: it is asked again only when somebody comes.
+    async fn rest(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
+        let channel = self.seat.channel().clone();
+        tracing::info!(channel = %channel.name(), "feed ended, as it says");
+        channel.set_upstream(Upstream::Ended);
+        let mut absence = Absence {
+            seat: &self.seat,
+            writer: &mut self.writer,
+            publishes: &mut self.publishes,
+            linger: &mut self.linger,
+        };
+        tokio::select! {
+            () = absence.attend(guard) => ControlFlow::Break(()),
+            () = channel.entered() => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Serves an open feed until it is no longer wanted.
+    ///
+    /// # Errors
+    /// The [`Fault`] that ended it.
+    async fn serve(&mut self, link: &mut Link, guard: &drain::Guard) -> Result<(), Fault> {
+        self.enter(link.is_resumed());
+        let proven = Instant::now() + STABLE;
+        let channel = self.seat.channel().clone();
+        loop {
+            let fresh = self.life.state() == State::Fresh;
+            let due = [
+                link.next_due(),
+                fresh.then_some(proven),
+                self.linger.next_due(&self.writer),
+            ];
+            let due = due.into_iter().flatten().min();
+            let (writer, now) = (&mut self.writer, Instant::now());
+            let mut place = self.place.as_mut();
+            let mut deliver = |incoming: Incoming<'_>| match incoming {
+                Incoming::Oversize(bytes) => {
+                    channel.counts().oversize.add();
+                    map::append_gap(writer, &channel, Gap::Oversize { bytes });
+                }
+                Incoming::Message(message) => {
+                    if let map::Message::Text(text) = message {
+                        channel.replies.hear(text);
+                        place.iter_mut().for_each(|place| place.follow(text));
+                    }
+                    map::append(writer, now, &channel, message);
+                }
+            };
+            let happened = tokio::select! {
+                note = note(&channel, guard, self.linger.is_draining, due) => Happened::Noted(note),
+                activity = poll_fn(|cx| link.poll(cx, &mut deliver)) => Happened::Link(activity),
+                publish = self.publishes.recv(), if link.takes_publish() => Happened::Publish(publish),
+            };
+            match happened {
+                Happened::Noted(note) => {
+                    let now = Instant::now();
+                    link.tick(now)?;
+                    if proven <= now {
+                        self.life.on(Event::Proved);
+                    }
+                    self.writer.evict(now);
+                    if self.linger.heed(&note, &self.seat, now).is_break() {
+                        return Ok(());
+                    }
+                }
+                Happened::Link(Activity::Messages(0)) => {}
+                Happened::Link(Activity::Messages(_)) => {
+                    self.life.on(Event::Proved);
+                    channel.wake();
+                }
+                Happened::Link(Activity::Lost(fault)) => return Err(fault),
+                Happened::Publish(Some(publish)) => link.publish(publish)?,
+                // The channel holds the sender and lives as long as this task.
+                Happened::Publish(None) => return Ok(()),
+            }
+        }
+    }
+
+    /// The feed is open: what may have been missed is told before anything new.
+    fn enter(&mut self, resumed: bool) {
+        self.life.on(Event::Opened);
+        let channel = self.seat.channel();
+        let source = &self.targets[self.life.source()].server;
+        tracing::info!(channel = %channel.name(), %source, "feed open");
+        if let Some(down) = self.down.take().filter(|_| !resumed) {
+            let down_ms = down.elapsed().as_millis() as u64;
+            map::append_gap(
+                &mut self.writer,
+                channel,
+                Gap::UpstreamReconnect { down_ms },
+            );
+        }
+        channel.set_upstream(Upstream::Up);
+    }
+
+    /// The feed is lost: subscribers are told, and the feed is, if it can still be.
+    async fn lose(&mut self, link: Link, fault: &Fault) {
+        let channel = self.seat.channel();
+        channel.counts().feeds_lost.add();
+        if matches!(fault, Fault::InvalidUtf8) {
+            channel.counts().invalid_utf8.add();
+        }
+        self.down = Some(Instant::now());
+        if let Some(decoder) = link.decoder() {
+            self.decoder = decoder.clone();
+        }
+        if channel.session().is_none() {
+            channel.set_upstream(Upstream::Reconnecting);
+        }
+        if let Some(code) = fault.close_code() {
+            link.close(code).await;
+        }
+    }
+}
+
+/// The feed's task while there is no connection.
+struct Absence<'a> {
+    seat: &'a Seat,
+    writer: &'a mut Writer,
+    publishes: &'a mut mpsc::Receiver<Publish>,
+    linger: &'a mut Linger,
+}
+
+impl Absence<'_> {
+    /// Lets events grow old and publishers know that the feed is down, until the feed is no longer wanted.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    async fn attend(&mut self, guard: &drain::Guard) {
+        loop {
+            let due = self.linger.next_due(self.writer);
+            let note = tokio::select! {
+                note = note(self.seat.channel(), guard, self.linger.is_draining, due) => note,
+                // Dropped: the publisher learns that nothing was sent.
+                publish = self.publishes.recv() => { drop(publish); continue }
+            };
+            let now = Instant::now();
+            self.writer.evict(now);
+            if self.linger.heed(&note, self.seat, now).is_break() {
+                return;
+            }
+        }
+    }
+}
+
+impl Linger {
+    fn next_due(&self, writer: &Writer) -> Option<Instant> {
+        let eviction = writer.next_expiry().map(|expiry| expiry + EVICTION);
+        self.due.into_iter().chain(eviction).min()
+    }
+
+    /// Breaks when the channel was given up, which can only be once nobody uses it.
+    fn heed(&mut self, note: &Note, seat: &Seat, now: Instant) -> ControlFlow<()> {
+        let linger = match self.is_draining {
+            true => Duration::ZERO,
+            false => seat.bridge().config().idle.linger,
+        };
+        match note {
+            Note::Unused => self.due = Some(now + linger),
+            Note::Draining => {
+                self.is_draining = true;
+                self.due = (seat.channel().users() == 0).then_some(now);
+            }
+            Note::Due => {}
+        }
+        if self.due.take_if(|due| *due <= now).is_some() && seat.retire() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// # Cancel safety
+/// Nothing is lost when it is dropped and called again.
+async fn note(
+    channel: &Channel,
+    guard: &drain::Guard,
+    is_draining: bool,
+    due: Option<Instant>,
+) -> Note {
+    let timer = async {
+        match due {
+            Some(due) => sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = channel.unused() => Note::Unused,
+        _deadline = guard.draining(), if !is_draining => Note::Draining,
+        () = timer => Note::Due,
+    }
+}
