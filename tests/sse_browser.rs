@@ -3,7 +3,7 @@
 //!
 //! The page does everything by itself and posts what it has seen, so that one test serves both browsers.
 
-mod scene;
+pub mod scene;
 
 use std::time::Duration;
 

@@ -14,14 +14,15 @@ use crate::harness::{
 };
 
 /// A program that prints what it hears, a line each.
-struct Listener {
+pub struct Listener {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     stdin: Option<ChildStdin>,
 }
 
 impl Listener {
-    fn start(mut command: Command) -> Self {
+    /// Starts it.
+    pub fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -37,7 +38,7 @@ impl Listener {
     }
 
     /// A script for Node, which trusts the tests' authority.
-    fn node(gate: &Gate, script: &str, path: &str) -> Command {
+    pub fn node(gate: &Gate, script: &str, path: &str) -> Command {
         let mut command = node(script);
         command
             .env(
@@ -49,7 +50,7 @@ impl Listener {
     }
 
     /// A script for Python, which is told the address and the authority.
-    fn python(gate: &Gate, script: &str, path: &str) -> Command {
+    pub fn python(gate: &Gate, script: &str, path: &str) -> Command {
         let mut command = python(script);
         command
             .arg(format!("https://localhost:{}{path}", gate.https.port()))
@@ -57,12 +58,14 @@ impl Listener {
         command
     }
 
-    async fn line(&mut self) -> String {
+    /// The next line.
+    pub async fn line(&mut self) -> String {
         let line = within("a line of the client's", self.lines.next_line()).await;
         line.unwrap().expect("the client goes on")
     }
 
-    async fn json(&mut self) -> Value {
+    /// The next line, which is JSON.
+    pub async fn json(&mut self) -> Value {
         serde_json::from_str(&self.line().await).unwrap()
     }
 

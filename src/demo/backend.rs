@@ -1,7 +1,8 @@
 //! The backend behind the demo: an app as somebody might have it already, on one clear-text port.
 //!
-//! `/` is a page, `/api/hello` JSON, `/clock` an event stream, `/ws/echo` and `/ws/market` are WebSockets. It knows
-//! nothing of streamgate: what makes the demo a demo is the configuration in front of it.
+//! `/` is a page, `/api/hello` JSON, `/clock` an event stream, `/ws/echo` and `/ws/market` are WebSockets, and
+//! `/streamgate.js` is the client that the page uses, which may be copied to any other site (docs/browser-client.md). It knows
+//! nothing else of streamgate: what makes the demo a demo is the configuration in front of it.
 //!
 //! Invariants: it lives on one thread, its connections are counted by a semaphore, and a WebSocket runs in the task of
 //! the connection that it was upgraded from, so that permits and tasks are the same number.
@@ -48,6 +49,8 @@ const ECHO_MESSAGE: usize = 1 << 20;
 const MARKET_MESSAGE: usize = 16 << 10;
 
 const PAGE: &str = include_str!("page.html");
+const CLIENT: &str = include_str!("streamgate.js");
+const CLIENT_TYPES: &str = include_str!("streamgate.d.ts");
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// A WebSocket over a connection that hyper has let go of.
@@ -189,6 +192,8 @@ fn plain_answer(method: &Method, path: &str, headers: &HeaderMap) -> Response<Bo
     }
     match path {
         "/" => typed("text/html; charset=utf-8", PAGE),
+        "/streamgate.js" => typed("text/javascript; charset=utf-8", CLIENT),
+        "/streamgate.d.ts" => typed("text/plain; charset=utf-8", CLIENT_TYPES),
         "/api/hello" => typed("application/json", hello(headers)),
         "/clock" => clock(),
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
@@ -258,6 +263,8 @@ mod tests {
         for (method, path, status) in [
             (Method::GET, "/", 200),
             (Method::HEAD, "/api/hello", 200),
+            (Method::GET, "/streamgate.js", 200),
+            (Method::GET, "/streamgate.d.ts", 200),
             (Method::GET, "/nothing", 404),
             (Method::POST, "/api/hello", 405),
         ] {

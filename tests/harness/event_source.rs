@@ -180,16 +180,26 @@ impl Subscriber {
 
     /// Whatever comes next, nothing at a clean end. A cut stream fails.
     pub async fn hear(&mut self) -> Option<Heard> {
+        self.hear_or_cut().await.expect("the stream is not cut")
+    }
+
+    /// The same where the stream may be cut.
+    ///
+    /// # Errors
+    /// How it was.
+    pub async fn hear_or_cut(&mut self) -> Result<Option<Heard>, String> {
         loop {
             if let Some(heard) = self.heard.pop_front() {
                 self.remember(&heard);
-                return Some(heard);
+                return Ok(Some(heard));
             }
             let piece = match &mut self.source {
                 Source::Http1(wire) => wire.piece().await.map_err(|cut| format!("{cut:?}")),
                 Source::Http2(response) => response.piece().await.map_err(|why| why.to_string()),
             };
-            let piece = piece.expect("the stream is not cut")?;
+            let Some(piece) = piece? else {
+                return Ok(None);
+            };
             self.bytes.extend_from_slice(&piece);
             self.parser.feed(&piece, &mut self.heard);
         }
