@@ -286,7 +286,7 @@ async fn where_streams_are_held_back_it_takes_a_websocket_and_then_polls() {
     let browser = played.window().await;
     run(
         &browser,
-        "listen({ patience: 300, lastEventId: 'epoch00000-4' })",
+        "listen({ patience: 2000, lastEventId: 'epoch00000-4' })",
     )
     .await;
     // A stream whose head is let through, and whose body is not.
