@@ -2,6 +2,7 @@
 //! Node's `ws` that wants to be asked first, and frames with a topic.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -10,7 +11,7 @@ use tokio::process::Child;
 
 use crate::browser::{Browser, serving};
 use crate::clients::curl;
-use crate::harness::{Gate, Heard, Server, Subscriber, output, tool, within};
+use crate::harness::{Gate, Heard, Server, Subscriber, node, output, silence, tool, within};
 use crate::sse_clients::Listener;
 
 /// A program whose lines are a feed's messages, one process for each connection.
@@ -37,7 +38,7 @@ impl Websocketd {
         };
         within("websocketd to listen", async {
             while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
@@ -270,4 +271,36 @@ async fn a_feed_that_wants_to_be_asked_is_asked_and_its_frames_are_taken_apart()
         events(&mut later, 2).await,
         [quote("GOLD", 103), quote("TIN", 104)]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_wants_its_own_ping_is_kept_and_newest_of_each_key_is_served() {
+    const SILENCE: Duration = Duration::from_secs(1);
+    let mut command = node("ws_subscribe.js");
+    command
+        .env("PORT", "0")
+        .env("SILENCE", SILENCE.as_millis().to_string());
+    let server = Server::start(command, "listening").await;
+    let keepalive = "keepalive = { every = \"300ms\", text = \"ping\", drop = \"pong\" }";
+    let keys = format!("{ROOMS}{keepalive}\nstart = \"snapshot\"");
+    let gate = Gate::start(&bridge(server.port, &keys)).await;
+    let mut first = Subscriber::open(&gate, "/live/metals", None).await;
+    first.opened().await;
+    events(&mut first, 4).await;
+    // A feed that is not pinged is closed by its server within this, and its clients would be told of a gap.
+    silence(2 * SILENCE).await;
+    let order = json!({ "op": "quote", "symbol": "TIN", "price": 102 }).to_string();
+    let post = [
+        "--header",
+        "Content-Type: application/json",
+        "--data",
+        &order,
+    ];
+    output(curl(&gate, &post, "/live/metals")).await;
+    assert_eq!(events(&mut first, 1).await, [quote("TIN", 102)]);
+    // Who comes now gets the newest quote of each symbol, and no older one.
+    let mut later = Subscriber::open(&gate, "/live/metals?symbol=TIN&symbol=GOLD", None).await;
+    later.opened().await;
+    let newest = [quote("GOLD", 102), quote("TIN", 102)];
+    assert_eq!(events(&mut later, 2).await, newest);
 }
