@@ -4,6 +4,9 @@
 //! is told that it missed something; `conflate` leaves out what a newer event with the same key replaces.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::bridge::cursor::Gap;
 use crate::bridge::log::{Filter, Form, View};
@@ -61,6 +64,16 @@ impl Position {
     /// Whether there is nothing for it in the log now.
     pub(super) fn is_at_head(&self, view: &View) -> bool {
         self.next >= view.head()
+    }
+
+    /// How old the first event is that it has not got; `None` while it gets the past, which is no lag.
+    pub(super) fn lag(&self, view: &View, now: Instant) -> Option<Duration> {
+        if !self.has_caught_up {
+            return None;
+        }
+        let first = view.event(self.next.max(view.floor()));
+        let age = first.map(|event| now.saturating_duration_since(event.at()));
+        Some(age.unwrap_or_default())
     }
 
     /// Whether it was ever at the head.
