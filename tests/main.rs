@@ -25,6 +25,7 @@ mod bridge_bad_feeds;
 mod bridge_event_source;
 mod bridge_faults;
 mod bridge_feeds;
+mod bridge_metrics;
 mod bridge_publish;
 mod bridge_resume;
 mod bridge_sessions;

@@ -201,3 +201,34 @@ impl Position {
         self.next = newest;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::log::tests::{fill, writer};
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_is_the_age_of_what_it_has_not_got_once_it_had_all() {
+        let mut writer = writer(10);
+        fill(&mut writer, 3);
+        let mut position = Position::unknown(None);
+        position.next = 2;
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let lag = |position: &Position, writer: &crate::bridge::log::Writer| {
+            position.lag(&writer.log().view(), Instant::now())
+        };
+        assert_eq!(lag(&position, &writer), None, "it gets the past");
+        position.note_caught_up();
+        assert_eq!(lag(&position, &writer), Some(Duration::from_secs(3)));
+        position.next = 4;
+        assert_eq!(lag(&position, &writer), Some(Duration::ZERO));
+        fill(&mut writer, 20);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let of_the_oldest = Some(Duration::from_secs(1));
+        assert_eq!(
+            lag(&position, &writer),
+            of_the_oldest,
+            "what it lacks is evicted"
+        );
+    }
+}
