@@ -6,16 +6,25 @@ use http_body_util::Full;
 
 use super::Shown;
 use super::serve::body;
-use crate::observe::metrics::{CONTENT_TYPE, Server, Standing};
+use crate::bridge::log::Budget;
+use crate::observe::metrics::{CONTENT_TYPE, LogMemory, Server, Standing};
 use crate::snapshot::Snapshot;
 
-pub(super) fn expose(shown: &Shown) -> Response<Full<Bytes>> {
+pub(super) fn expose(shown: &Shown, is_draining: bool) -> Response<Full<Bytes>> {
     let snapshot = shown.shared.load();
     let standing = Standing {
         connections: shown.permits.in_use(),
         log_lines_dropped: shown.dropped.count(),
         certificates: certificates(&snapshot),
         servers: servers(&snapshot),
+        bridges: snapshot
+            .bridges()
+            .map(|bridge| bridge.standing(is_draining))
+            .collect(),
+        log_memory: LogMemory {
+            used: Budget::process().used(),
+            limit: Budget::process().limit(),
+        },
     };
     let text = shown.metrics.expose(&standing);
     body(StatusCode::OK, CONTENT_TYPE, text.into())

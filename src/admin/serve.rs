@@ -58,7 +58,7 @@ fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
             response.headers_mut().insert(ALLOW, allowed);
             response
         }
-        "/metrics" => metrics::expose(&state.shown),
+        "/metrics" => metrics::expose(&state.shown, state.draining.get()),
         "/healthz" => health::alive(),
         "/readyz" => health::ready(state.draining.get()),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),

@@ -21,6 +21,7 @@ mod repeat;
 mod reply;
 pub mod session;
 mod source;
+mod standing;
 mod values;
 
 use std::collections::HashMap;
@@ -35,7 +36,7 @@ use crate::lifecycle::{drain, tasks};
 use crate::route::Captures;
 
 use self::channel::{Channel, Publish};
-use self::counts::Counts;
+use self::counts::{Counts, SubscriberKind, Word};
 use self::cursor::Epoch;
 use self::log::{Budget, Writer};
 use self::pace::Paces;
@@ -58,6 +59,8 @@ struct Live {
     /// ends, for a look into a map. Nothing on the way of an event takes it.
     channels: Mutex<HashMap<String, Arc<Channel>>>,
     subscribers: AtomicUsize,
+    /// The same by kind, in the order of their numbers.
+    kinds: [AtomicUsize; SubscriberKind::ALL.len()],
     rejected: Rejected,
     /// How fast clients publish.
     paces: Paces<Sender>,
@@ -146,6 +149,7 @@ impl Bridge {
         self: &Arc<Self>,
         captures: &Captures,
         claim: Claim,
+        kind: SubscriberKind,
         guard: &drain::Guard,
     ) -> Result<Subscription, Full> {
         let limit = self.config.limits.subscribers;
@@ -154,7 +158,7 @@ impl Bridge {
             .subscribers
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
             .map_err(|_count| Full::Subscribers(limit))?;
-        let counted = Counted(self.clone());
+        let counted = Counted::new(self.clone(), kind);
         let (lease, held) = match self.config.mode {
             model::Mode::Shared => (self.lease(captures, guard)?, None),
             model::Mode::Session => {
@@ -258,6 +262,8 @@ impl Bridge {
             .is_some_and(|found| Arc::ptr_eq(found, channel))
         {
             channels.remove(channel.key());
+            let events = channel.log().view().head() - 1;
+            channel.counts().events_of_gone.add_many(events);
         }
     }
 
@@ -308,11 +314,24 @@ impl Subscription {
 }
 
 #[derive(Debug)]
-struct Counted(Arc<Bridge>);
+struct Counted {
+    bridge: Arc<Bridge>,
+    kind: SubscriberKind,
+}
+
+impl Counted {
+    /// One that [`Bridge::subscribers`] has in it already.
+    fn new(bridge: Arc<Bridge>, kind: SubscriberKind) -> Self {
+        bridge.live.kinds[kind as usize].fetch_add(1, Ordering::Relaxed);
+        Self { bridge, kind }
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.live.subscribers.fetch_sub(1, Ordering::Relaxed);
+        let live = &self.bridge.live;
+        live.kinds[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
+        live.subscribers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -196,6 +196,9 @@ impl Bridge {
         let found = found.or_else(|| claim.id.and_then(by_id));
         let known = found.and_then(|channel| {
             let session = channel.session().filter(|known| known.place == place)?;
+            if channel.users() > 0 {
+                self.counts().taken_over.add();
+            }
             let held = session.take_over();
             channel.enter();
             Some((Lease(channel.clone()), held))

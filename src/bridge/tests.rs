@@ -93,7 +93,8 @@ async fn limits_count_live_subscribers_and_channels() {
     let (trigger, captures) = (Trigger::new(), Captures::empty());
     LocalSet::new()
         .run_until(async {
-            let subscribe = || bridge.subscribe(&captures, Claim::default(), &trigger.guard());
+            let (claim, kind) = (Claim::default(), SubscriberKind::EventStream);
+            let subscribe = || bridge.subscribe(&captures, claim, kind, &trigger.guard());
             let (first, second) = (subscribe().unwrap(), subscribe().unwrap());
             assert_eq!((bridge.subscribers(), bridge.channels()), (2, 1));
             assert_eq!(subscribe().unwrap_err(), Full::Subscribers(2));
@@ -113,6 +114,7 @@ async fn a_channel_too_many_is_refused_and_counts_nobody() {
     let full = bridge.subscribe(
         &Captures::empty(),
         Claim::default(),
+        SubscriberKind::EventStream,
         &Trigger::new().guard(),
     );
     assert_eq!(full.unwrap_err(), Full::Channels(0));

@@ -34,7 +34,7 @@ struct TooSlow;
 
 /// The part of a body that the sweep shares with it.
 pub(super) struct Reader {
-    position: Position,
+    pub(super) position: Position,
     /// Since when there is something that was not asked for.
     since: Option<Instant>,
     waker: Option<Waker>,
@@ -54,6 +54,9 @@ impl Reader {
         }
         let since = *self.since.get_or_insert(visit.now);
         let is_stalled = visit.now.saturating_duration_since(since) >= visit.slow.stall;
+        if is_stalled {
+            visit.channel.counts().slow_stalled.add();
+        }
         if is_stalled || (position.is_slow(visit) && position.fall_back(visit).is_err()) {
             self.is_slow = true;
             self.subscription = None;
@@ -70,8 +73,8 @@ impl Reader {
             position.told = visit.upstream;
             return Next::Bytes(prelude::status(visit.upstream, Form::SsePlain));
         }
-        if let Some((gap, seq)) = position.take_gap() {
-            return Next::Bytes(prelude::gap(gap, visit.channel.id(seq), Form::SsePlain));
+        if let Some(gap) = position.take_gap() {
+            return Next::Bytes(prelude::gap(visit.channel, gap, Form::SsePlain));
         }
         while !position.is_at_head(visit.view) {
             let piece = position.piece(visit.view, visit.ranges, Form::SsePlain);

@@ -35,6 +35,7 @@ use crate::respond::fields::Rendered;
 use crate::route::Captures;
 use crate::stream::{Answer, Downstream, HandOver};
 
+use super::counts::SubscriberKind;
 use super::cursor::Cursor;
 use super::log::{Filter, Form};
 use super::rejected::Reason;
@@ -108,9 +109,23 @@ where
             Accepted::EventStream => head(&asked.id, Body::empty()),
             Accepted::Json => poll::response(Bytes::new()),
         })),
-        Method::POST => publish::answer(bridge, request, &asked).await,
+        Method::POST => {
+            let answer = publish::answer(bridge, request, &asked).await;
+            bridge.counts().posts.add(status(&answer));
+            answer
+        }
         Method::OPTIONS => Ok(Answer::Response(options(bridge, request.headers()))),
         _ => Err(Problem::MethodNotAllowed(allowed(bridge))),
+    }
+}
+
+/// The status that a request is answered with.
+fn status(answer: &Result<Answer, Problem>) -> StatusCode {
+    match answer {
+        Ok(Answer::Response(response)) => response.status(),
+        Ok(Answer::Tunnel(response, _)) => response.status(),
+        Ok(Answer::HandOver(_)) => StatusCode::OK,
+        Err(problem) => problem.status(),
     }
 }
 
@@ -164,7 +179,7 @@ fn subscribe<B>(
     asked: &Asked<'_>,
 ) -> Result<Answer, Problem> {
     let filter = filter(bridge, request)?;
-    let Ok(subscription) = admit(bridge, request, asked) else {
+    let Ok(subscription) = admit(bridge, request, asked, SubscriberKind::EventStream) else {
         let busy = head(&asked.id, parting::busy(bridge).into());
         return Ok(Answer::Response(busy));
     };
@@ -193,7 +208,8 @@ fn converse<B>(
     let agreement =
         upgrade::agree(request).inspect_err(|_fault| bridge.rejected().count(Reason::Handshake))?;
     let filter = filter(bridge, request)?;
-    let subscription = admit(bridge, request, asked).map_err(|_full| unavailable())?;
+    let subscription =
+        admit(bridge, request, asked, SubscriberKind::WebSocket).map_err(|_full| unavailable())?;
     let plan = plan(bridge, (subscription, filter), request, asked);
     Ok(agreement.answer(plan, asked))
 }
@@ -209,7 +225,8 @@ async fn poll<B>(
         filter: filter(bridge, request)?,
         wait: poll::wait(query)?,
     };
-    let subscription = admit(bridge, request, asked).map_err(|_full| unavailable())?;
+    let subscription =
+        admit(bridge, request, asked, SubscriberKind::LongPoll).map_err(|_full| unavailable())?;
     let guard = &asked.downstream.guard;
     let response = poll::answer(bridge, subscription, question, guard).await;
     Ok(Answer::Response(response))
@@ -224,6 +241,7 @@ fn admit<B>(
     bridge: &Arc<Bridge>,
     request: &Request<B>,
     asked: &Asked<'_>,
+    kind: SubscriberKind,
 ) -> Result<Subscription, Full> {
     let guard = &asked.downstream.guard;
     if guard.is_draining() {
@@ -233,7 +251,7 @@ fn admit<B>(
     let session = asks::session(request.headers(), request.uri().query());
     let claim = Claim::new(cursor(request), session);
     bridge
-        .subscribe(asked.captures, claim, guard)
+        .subscribe(asked.captures, claim, kind, guard)
         .map_err(|full| {
             bridge.rejected().count(match full {
                 super::Full::Subscribers(_) => Reason::Subscribers,

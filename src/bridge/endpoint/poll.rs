@@ -88,6 +88,9 @@ pub(super) async fn answer(
         is_last |= opening.gap.is_some() || upstream == Upstream::Gone;
         if is_last || found.count > 0 {
             drop(seat);
+            if let Some(gap) = opening.gap {
+                channel.counts().gaps.add(gap.into());
+            }
             return found.response(channel, opening.gap, upstream);
         }
         // What a filter holds back is not looked at twice.

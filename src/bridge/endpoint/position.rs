@@ -4,6 +4,9 @@
 //! is told that it missed something; `conflate` leaves out what a newer event with the same key replaces.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::bridge::cursor::Gap;
 use crate::bridge::log::{Filter, Form, View};
@@ -61,6 +64,16 @@ impl Position {
     /// Whether there is nothing for it in the log now.
     pub(super) fn is_at_head(&self, view: &View) -> bool {
         self.next >= view.head()
+    }
+
+    /// How old the first event is that it has not got; `None` while it gets the past, which is no lag.
+    pub(super) fn lag(&self, view: &View, now: Instant) -> Option<Duration> {
+        if !self.has_caught_up {
+            return None;
+        }
+        let first = view.event(self.next.max(view.floor()));
+        let age = first.map(|event| now.saturating_duration_since(event.at()));
+        Some(age.unwrap_or_default())
     }
 
     /// Whether it was ever at the head.
@@ -186,5 +199,36 @@ impl Position {
         let missed = Some(before + more);
         self.owed_gap = Some(Gap::Slow { missed });
         self.next = newest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::log::tests::{fill, writer};
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_is_the_age_of_what_it_has_not_got_once_it_had_all() {
+        let mut writer = writer(10);
+        fill(&mut writer, 3);
+        let mut position = Position::unknown(None);
+        position.next = 2;
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let lag = |position: &Position, writer: &crate::bridge::log::Writer| {
+            position.lag(&writer.log().view(), Instant::now())
+        };
+        assert_eq!(lag(&position, &writer), None, "it gets the past");
+        position.note_caught_up();
+        assert_eq!(lag(&position, &writer), Some(Duration::from_secs(3)));
+        position.next = 4;
+        assert_eq!(lag(&position, &writer), Some(Duration::ZERO));
+        fill(&mut writer, 20);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let of_the_oldest = Some(Duration::from_secs(1));
+        assert_eq!(
+            lag(&position, &writer),
+            of_the_oldest,
+            "what it lacks is evicted"
+        );
     }
 }

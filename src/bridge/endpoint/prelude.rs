@@ -129,7 +129,9 @@ pub(super) fn prelude(
 /// have moved the client's cursor past a gap that it has not seen.
 fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, out: &mut Vec<u8>) {
     let id = channel.id(opening.next - 1);
+    channel.counts().replayed.add_many(opening.replay);
     if let Some(gap) = opening.gap {
+        channel.counts().gaps.add(gap.into());
         map::gap(gap, id, out);
     }
     if config.open_event {
@@ -141,9 +143,10 @@ fn tell_opening(channel: &Channel, config: &model::Bridge, opening: &Opening, ou
 }
 
 /// A gap of this client's own, with the place just before the next event.
-pub(super) fn gap(gap: Gap, id: EventId, form: Form) -> Bytes {
+pub(super) fn gap(channel: &Channel, (gap, before): (Gap, u64), form: Form) -> Bytes {
+    channel.counts().gaps.add(gap.into());
     let mut out = Vec::new();
-    map::gap(gap, id, &mut out);
+    map::gap(gap, channel.id(before), &mut out);
     frame(form, out)
 }
 

@@ -157,8 +157,8 @@ impl Subscriber {
                 self.position.told = visit.upstream;
                 continue;
             }
-            if let Some((gap, seq)) = self.position.take_gap() {
-                self.rest = prelude::gap(gap, visit.channel.id(seq), self.form);
+            if let Some(gap) = self.position.take_gap() {
+                self.rest = prelude::gap(visit.channel, gap, self.form);
                 continue;
             }
             if self.position.is_at_head(visit.view) {

@@ -23,9 +23,11 @@ use crate::bridge::log::View;
 use crate::bridge::map::Upstream;
 use crate::config::model::Slow;
 use crate::lifecycle::{drain, tasks};
+use crate::observe::metrics::LagSample;
 
 use super::body::Reader;
 use super::gather::Ranges;
+use super::position::Position;
 use super::sse::Subscriber;
 
 /// A sweep starts no sooner than this after the one before it: a flood is written in batches (2.3 times less CPU per
@@ -33,6 +35,9 @@ use super::sse::Subscriber;
 const GATHER: Duration = Duration::from_millis(5);
 /// Subscribers that are visited before other tasks of the worker have their turn.
 const SLICE: usize = 64;
+
+/// How far subscribers are behind is looked at no more often.
+const SAMPLE: Duration = Duration::from_secs(1);
 
 /// A subscriber as the sweep sees it.
 pub(super) enum Member {
@@ -62,6 +67,9 @@ pub(super) struct Roster {
     members: RefCell<Slab<Member>>,
     ranges: RefCell<Ranges>,
     is_closed: Cell<bool>,
+    lags: LagSample,
+    /// Whether the sweep that is under way samples them.
+    is_sampling: Cell<bool>,
 }
 
 thread_local! {
@@ -144,6 +152,8 @@ impl Roster {
             members: RefCell::default(),
             ranges: RefCell::default(),
             is_closed: Cell::new(false),
+            lags: LagSample::default(),
+            is_sampling: Cell::new(false),
         })
     }
 
@@ -173,18 +183,32 @@ impl Roster {
         for member in (place..end).filter_map(|place| members.get(place)) {
             match member {
                 Member::Socket(socket) => {
-                    socket.borrow_mut().visit(&mut cx, &mut visit);
+                    let socket = &mut *socket.borrow_mut();
+                    socket.visit(&mut cx, &mut visit);
+                    self.sample(&socket.position, &visit);
                 }
-                Member::Body(body) => body.borrow_mut().visit(&visit),
+                Member::Body(body) => {
+                    let body = &mut *body.borrow_mut();
+                    body.visit(&visit);
+                    self.sample(&body.position, &visit);
+                }
                 Member::Poll(poll) => poll.notify_one(),
             }
         }
         (end < members.capacity()).then_some(end)
     }
+
+    fn sample(&self, position: &Position, visit: &Visit<'_>) {
+        if self.is_sampling.get()
+            && let Some(lag) = position.lag(visit.view, visit.now)
+        {
+            self.lags.observe(lag);
+        }
+    }
 }
 
 async fn sweep(roster: Rc<Roster>, _guard: drain::Guard) {
-    let mut last: Option<Instant> = None;
+    let (mut last, mut sampled): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         roster.waker.notified().await;
         if let Some(last) = last
@@ -195,7 +219,13 @@ async fn sweep(roster: Rc<Roster>, _guard: drain::Guard) {
         if roster.is_closed.get() {
             return;
         }
-        last = Some(Instant::now());
+        let now = Instant::now();
+        last = Some(now);
+        let is_sample = sampled.is_none_or(|sampled| now >= sampled + SAMPLE);
+        if is_sample {
+            sampled = Some(now);
+        }
+        roster.is_sampling.set(is_sample);
         let view = roster.channel.log().view();
         let mut place = Some(0);
         while let Some(from) = place {
@@ -204,6 +234,7 @@ async fn sweep(roster: Rc<Roster>, _guard: drain::Guard) {
                 tokio::task::yield_now().await;
             }
         }
+        roster.lags.add_to(&roster.channel.counts().lag);
         roster.ranges.borrow_mut().clear();
     }
 }

@@ -161,7 +161,10 @@ impl Task {
         match Box::pin(timeout(limit, first)).await {
             Ok(Ok(())) => {}
             Ok(Err(_broken)) => return Err(End::Client),
-            Err(_elapsed) => return Err(End::Slow),
+            Err(_elapsed) => {
+                self.seat.channel().counts().slow_stalled.add();
+                return Err(End::Slow);
+            }
         }
         shared.borrow_mut().rest = second;
         Ok(())
@@ -186,7 +189,12 @@ impl Task {
                 }
             }
             match self.clock.poll(cx, subscriber.signs()) {
-                Poll::Ready(Tick::End(end)) => return Poll::Ready(end),
+                Poll::Ready(Tick::End(end)) => {
+                    if end == End::Slow {
+                        bridge.counts().slow_stalled.add();
+                    }
+                    return Poll::Ready(end);
+                }
                 Poll::Ready(Tick::Heartbeat) => {
                     let owed = subscriber.position.take_owed();
                     let id = owed.map(|seq| self.seat.channel().id(seq));

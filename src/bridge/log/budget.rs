@@ -42,6 +42,12 @@ impl Budget {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// Bytes that may be in use.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {

@@ -36,6 +36,7 @@ pub enum Upstream {
 
 /// Appends a gap to a channel's log.
 pub fn append_gap(writer: &mut Writer, channel: &Channel, told: Gap) -> u64 {
+    channel.counts().gaps.add(told.into());
     writer.append(Instant::now(), Note::gap(), |seq, out| {
         gap(told, channel.id(seq), out);
     })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::bridge::counts::FeedLoss;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::{ExchangeError, ReplyError};
 use crate::websocket::deflate::Unagreed;
@@ -90,6 +91,24 @@ impl From<tungstenite::Error> for Fault {
 }
 
 impl Fault {
+    /// What it is counted by.
+    pub(super) fn word(&self) -> FeedLoss {
+        match self {
+            Self::Connect(_) => FeedLoss::Connect,
+            Self::Request => FeedLoss::Request,
+            Self::Exchange(_) | Self::WebSocket(_) | Self::Reply(_) => FeedLoss::Broken,
+            Self::Status(_) => FeedLoss::Status,
+            Self::ContentType | Self::Handshake(_) | Self::Extension(_) => FeedLoss::Handshake,
+            Self::Unanswered(_) | Self::TooEarly => FeedLoss::Unanswered,
+            Self::Frames(_) => FeedLoss::Protocol,
+            Self::Finished | Self::Ended | Self::Closed(_) => FeedLoss::Closed,
+            Self::InvalidUtf8 => FeedLoss::InvalidUtf8,
+            Self::NoPong => FeedLoss::NoPong,
+            Self::Silent(_) => FeedLoss::Silent,
+            Self::Stalled(_) => FeedLoss::Stalled,
+        }
+    }
+
     /// The close code the feed is owed, if the connection can still carry one (RFC 6455 §7.4.1).
     pub(super) fn close_code(&self) -> Option<CloseCode> {
         match self {

@@ -142,7 +142,8 @@ impl Feed {
             }
             Err(Fault::Finished) => return self.rest(guard).await,
             Err(fault) => {
-                self.seat.channel().counts().feeds_refused.add();
+                let counts = self.seat.channel().counts();
+                counts.feeds_refused.add(fault.word());
                 fault
             }
         };
@@ -154,7 +155,7 @@ impl Feed {
         let source = &self.targets[self.life.source()].server;
         let channel = self.seat.channel();
         tracing::warn!(channel = %channel.name(), %source, error = %fault, "feed not open");
-        channel.counts().feeds_refused.add();
+        channel.counts().feeds_refused.add(fault.word());
         self.life.on(Event::Lost);
         let ending = verdict::of_refusal(fault);
         if ending == Ending::Refused && (self.life.failures() as usize) < self.targets.len() {
@@ -295,7 +296,7 @@ impl Feed {
     /// The feed is lost: subscribers are told, and the feed is, if it can still be.
     async fn lose(&mut self, link: Link, fault: &Fault) {
         let channel = self.seat.channel();
-        channel.counts().feeds_lost.add();
+        channel.counts().feeds_lost.add(fault.word());
         if matches!(fault, Fault::InvalidUtf8) {
             channel.counts().invalid_utf8.add();
         }

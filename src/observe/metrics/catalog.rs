@@ -3,6 +3,8 @@
 //! `docs/metrics.md` is made from this file, and a test holds it to that. The names have the prefix [`PREFIX`], a unit is
 //! appended to them, and counters end in `_total`.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -39,6 +41,25 @@ pub(super) const LIVES: Bounds = &[
     86_400_000_000,
     604_800_000_000,
 ];
+
+/// How far a subscriber of a bridge is behind: 10 ms to five minutes.
+pub(super) const LAGS: Bounds = &[
+    10_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+];
+
+/// A gauge of seconds.
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// One metric.
 pub(super) struct Entry {
@@ -164,6 +185,82 @@ catalog! {
     reloaded: Family<labels::Reloads, Gauge> = Family::default(), Entry {
         name: "last_reload_timestamp", unit: Some("seconds"), labels: &["outcome"],
         help: "When the last reload with this outcome was",
+    };
+    bridge_subscribers: Family<labels::Subscribers, Gauge> = Family::default(), Entry {
+        name: "bridge_subscribers", unit: None, labels: &["bridge", "kind"],
+        help: "Clients of a bridge that are there now",
+    };
+    bridge_drain_left: Family<labels::OfBridge, Gauge> = Family::default(), Entry {
+        name: "bridge_drain_left", unit: None, labels: &["bridge"],
+        help: "Clients that are still to leave; 0 while the process does not drain",
+    };
+    bridge_channels: Family<labels::Channels, Gauge> = Family::default(), Entry {
+        name: "bridge_channels", unit: None, labels: &["bridge", "upstream"],
+        help: "Open channels, in session mode one for each session, by where their feed stands",
+    };
+    bridge_feeds_lost: Family<labels::Because, Counter> = Family::default(), Entry {
+        name: "bridge_feeds_lost", unit: None, labels: &["bridge", "reason"],
+        help: "Feeds that were open and were lost, in order or not; all but a session's are then opened again",
+    };
+    bridge_feeds_refused: Family<labels::Because, Counter> = Family::default(), Entry {
+        name: "bridge_feeds_refused", unit: None, labels: &["bridge", "reason"],
+        help: "Attempts to open a feed that failed",
+    };
+    bridge_events: Family<labels::OfBridge, Counter> = Family::default(), Entry {
+        name: "bridge_events", unit: None, labels: &["bridge"],
+        help: "Events that were written to the logs, once for all clients; gaps are events, too",
+    };
+    bridge_log_events: Family<labels::OfBridge, Gauge> = Family::default(), Entry {
+        name: "bridge_log_events", unit: None, labels: &["bridge"],
+        help: "Events that the logs hold now",
+    };
+    bridge_log_bytes: Family<labels::OfBridge, Gauge> = Family::default(), Entry {
+        name: "bridge_log", unit: Some("bytes"), labels: &["bridge"],
+        help: "Bytes of the events that the logs hold now",
+    };
+    bridge_log_age: Family<labels::OfBridge, Seconds> = Family::default(), Entry {
+        name: "bridge_log_oldest_age", unit: Some("seconds"), labels: &["bridge"],
+        help: "Age of the oldest event that a log holds; 0 when there is none",
+    };
+    bridge_memory: Gauge = Gauge::default(), Entry {
+        name: "bridge_memory", unit: Some("bytes"), labels: &[],
+        help: "Memory of the logs of all bridges, with the forms of their events for each kind of client",
+    };
+    bridge_memory_limit: Gauge = Gauge::default(), Entry {
+        name: "bridge_memory_limit", unit: Some("bytes"), labels: &[],
+        help: "What `limits.bridge_memory` allows of it",
+    };
+    bridge_replayed: Family<labels::OfBridge, Counter> = Family::default(), Entry {
+        name: "bridge_replayed", unit: Some("events"), labels: &["bridge"],
+        help: "Events of the past that streams began with, before the clients' filters",
+    };
+    bridge_gaps: Family<labels::Because, Counter> = Family::default(), Entry {
+        name: "bridge_gaps", unit: None, labels: &["bridge", "reason"],
+        help: "Gaps that were told: one in a log counts once for all its clients, a client's own for itself",
+    };
+    bridge_slow: Family<labels::Slow, Counter> = Family::default(), Entry {
+        name: "bridge_slow_clients", unit: None, labels: &["bridge", "policy"],
+        help: "Clients that were too slow, by what became of them",
+    };
+    bridge_lag: Family<labels::OfBridge, Histogram, Buckets> = buckets(LAGS), Entry {
+        name: "bridge_lag", unit: Some("seconds"), labels: &["bridge"],
+        help: "Age of the first event that a client has not got yet, 0 if it has all: all clients of a channel that have caught up, once a second at most, as events come",
+    };
+    bridge_rejected: Family<labels::Because, Counter> = Family::default(), Entry {
+        name: "bridge_rejected", unit: None, labels: &["bridge", "reason"],
+        help: "Clients that were sent away",
+    };
+    bridge_posts: Family<labels::Posts, Counter> = Family::default(), Entry {
+        name: "bridge_posts", unit: None, labels: &["bridge", "status"],
+        help: "What clients posted, by the bridge's answer",
+    };
+    bridge_unfit: Family<labels::Because, Counter> = Family::default(), Entry {
+        name: "bridge_unfit_messages", unit: None, labels: &["bridge", "reason"],
+        help: "Messages of feeds that were not passed on as they are meant to be",
+    };
+    bridge_taken_over: Family<labels::OfBridge, Counter> = Family::default(), Entry {
+        name: "bridge_takeovers", unit: None, labels: &["bridge"],
+        help: "Clients whose session another client, or their own next stream, took over",
     };
     log_lines_dropped: Counter = Counter::default(), Entry {
         name: "log_lines_dropped", unit: None, labels: &[],

@@ -37,6 +37,15 @@ impl Histogram {
             micros: AtomicU64::new(0),
         }))
     }
+
+    /// Adds what another with the same bounds has.
+    pub(super) fn add(&self, other: &Self) {
+        for (count, more) in self.0.counts.iter().zip(&other.0.counts) {
+            count.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        let micros = other.0.micros.load(Ordering::Relaxed);
+        self.0.micros.fetch_add(micros, Ordering::Relaxed);
+    }
 }
 
 impl TypedMetric for Histogram {

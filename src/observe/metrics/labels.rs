@@ -84,3 +84,44 @@ pub(super) struct OfServer {
 pub(super) struct Program {
     pub(super) version: &'static str,
 }
+
+/// What is told of a bridge as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OfBridge {
+    pub(super) bridge: Arc<str>,
+}
+
+/// Subscribers of a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Subscribers {
+    pub(super) bridge: Arc<str>,
+    pub(super) kind: &'static str,
+}
+
+/// Channels of a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Channels {
+    pub(super) bridge: Arc<str>,
+    pub(super) upstream: &'static str,
+}
+
+/// What happened at a bridge, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Because {
+    pub(super) bridge: Arc<str>,
+    pub(super) reason: &'static str,
+}
+
+/// Slow clients of a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Slow {
+    pub(super) bridge: Arc<str>,
+    pub(super) policy: &'static str,
+}
+
+/// What was posted to a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Posts {
+    pub(super) bridge: Arc<str>,
+    pub(super) status: &'static str,
+}

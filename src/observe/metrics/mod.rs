@@ -2,11 +2,12 @@
 //!
 //! Requests and streams count into cells of their own worker ([`tally`]); each worker's tick adds them to the metrics of
 //! the process by [`Metrics::fold`]. So counting takes no lock and no atomic, and what is exposed is exact but for the last
-//! tick. What the process knows anyway (connections, certificates, servers) is set when it is asked for.
+//! tick. What the process knows anyway (connections, certificates, servers, bridges) is set when it is asked for.
 //!
 //! Labels are bounded: routes and servers of the configuration, and words of our own. Counters outlive reloads, and so do
 //! the series of a route that is gone, until the process ends.
 
+mod bridges;
 mod catalog;
 mod histogram;
 mod labels;
@@ -21,6 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+pub use bridges::{BridgeLogs, BridgeStanding, ByWord, Lag, LagSample, LogMemory};
 use catalog::Catalog;
 pub(crate) use tally::StreamTally;
 use tally::Tally;
@@ -116,6 +118,10 @@ pub struct Standing {
     pub certificates: Vec<(String, i64)>,
     /// The servers of the upstreams in force.
     pub servers: Vec<Server>,
+    /// The bridges in force.
+    pub bridges: Vec<BridgeStanding>,
+    /// The memory of their logs.
+    pub log_memory: LogMemory,
 }
 
 /// A server of an upstream.
@@ -181,6 +187,7 @@ impl Metrics {
         catalog
             .log_lines_dropped
             .inc_by(dropped.saturating_sub(told));
+        catalog.set_bridges(&standing.bridges, &standing.log_memory);
         // What is gone is not told any more.
         catalog.certificates.clear();
         for (name, expiry) in &standing.certificates {

@@ -248,7 +248,12 @@ fn a_subscribers_own_state_stays_small() {
             bridge: gate.bridge.clone(),
             subscription: gate
                 .bridge
-                .subscribe(&Captures::empty(), Claim::default(), &guard)
+                .subscribe(
+                    &Captures::empty(),
+                    Claim::default(),
+                    SubscriberKind::EventStream,
+                    &guard,
+                )
                 .unwrap(),
             cursor: Cursor::Absent,
             form: Form::SseChunked,
