@@ -291,10 +291,7 @@ impl Dialogue {
             let item = self.inbound.next(&mut rest);
             let taken = self.unread.len() - rest.len();
             self.unread.advance(taken);
-            // After a fault nobody knows where a Close would begin: what follows is read until the client's end.
-            if item.is_err() {
-                self.unread.clear();
-            }
+            // After a fault a Close may still be found; where nobody knows where one would begin, the client's end is.
             self.peer_has_closed = matches!(item, Ok(Some(Item::Close(_))));
         }
         Poll::Ready(())
