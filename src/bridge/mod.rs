@@ -33,6 +33,8 @@ use tokio::sync::mpsc;
 
 use crate::config::model::{self, Mapping};
 use crate::lifecycle::{drain, tasks};
+use crate::limits;
+use crate::net::ClientAddr;
 use crate::route::Captures;
 
 use self::channel::{Channel, Publish};
@@ -73,6 +75,16 @@ enum Sender {
     Session(Epoch),
     /// In shared mode: an address, or a network of them.
     Client(IpAddr),
+}
+
+impl Sender {
+    /// The client at this address that publishes on `channel`.
+    fn of(channel: &Channel, client: ClientAddr) -> Self {
+        match channel.session() {
+            Some(_) => Self::Session(channel.epoch()),
+            None => Self::Client(limits::network(client.0.ip())),
+        }
+    }
 }
 
 /// A limit of the bridge is reached: a state that passes.

@@ -1,6 +1,7 @@
 //! How the feed's answer to a message is found: by a value that both have in the same place.
 //!
-//! Invariant: as long as nobody waits, a message of the feed costs one load.
+//! Invariants: as long as nobody waits, a message of the feed costs one load; of one value no two wait, so that no client
+//! gets the answer to another one's message in place of its own.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,10 +26,16 @@ struct Wanted {
     found: oneshot::Sender<String>,
 }
 
-/// As many wait for an answer as may.
+/// An answer cannot be awaited now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`{WAITING}` messages wait for their answers already")]
-pub(super) struct Crowded;
+pub(super) enum Crowded {
+    /// As many wait for an answer as may.
+    #[error("`{WAITING}` messages wait for their answers already")]
+    Full,
+    /// Another message with the same value waits for its answer: nobody could tell whose the next one is.
+    #[error("another message with the same value waits for its answer")]
+    Ambiguous,
+}
 
 /// An answer that is awaited.
 #[derive(Debug)]
@@ -45,7 +52,7 @@ impl Replies {
     /// Awaits the answer to `message`; `None` when it has no value at `pointer`, and so wants no answer.
     ///
     /// # Errors
-    /// [`Crowded`]: too many wait.
+    /// [`Crowded`]: too many wait, or one for the same value.
     pub(super) fn expect(
         &self,
         pointer: &Arc<str>,
@@ -59,7 +66,13 @@ impl Replies {
         // Who has given up makes room.
         wanted.retain(|wanted| !wanted.found.is_closed());
         if wanted.len() >= WAITING {
-            return Err(Crowded);
+            return Err(Crowded::Full);
+        }
+        if wanted
+            .iter()
+            .any(|other| (&other.pointer, &other.value) == (pointer, &value))
+        {
+            return Err(Crowded::Ambiguous);
         }
         wanted.push(Wanted {
             pointer: pointer.clone(),
@@ -70,7 +83,7 @@ impl Replies {
         Ok(Some(Awaited(awaited)))
     }
 
-    /// A text message of the feed. It answers all whose value it has.
+    /// A text message of the feed. It answers the one whose value it has.
     pub(super) fn hear(&self, message: &str) {
         if self.waiting.load(Ordering::Acquire) == 0 {
             return;
@@ -135,14 +148,27 @@ mod tests {
         assert_eq!(replies.waiting.load(Ordering::Relaxed), 0);
     }
 
+    #[tokio::test]
+    async fn nobody_gets_the_answer_to_the_message_of_another() {
+        let (replies, pointer) = (Replies::default(), Arc::from("/id"));
+        let expect = || replies.expect(&pointer, r#"{"id":7}"#);
+        let first = expect().unwrap();
+        assert_eq!(expect().unwrap_err(), Crowded::Ambiguous);
+        replies.hear(r#"{"id":7,"to":"first"}"#);
+        let second = expect().unwrap().unwrap();
+        replies.hear(r#"{"id":7,"to":"second"}"#);
+        let found = (first.unwrap().found().await, second.found().await);
+        assert!(found.0.unwrap().contains("first") && found.1.unwrap().contains("second"));
+    }
+
     #[test]
     fn who_has_given_up_makes_room() {
         let (replies, pointer) = (Replies::default(), Arc::from("/id"));
-        let expect = || replies.expect(&pointer, r#"{"id":7}"#);
-        let waiting: Vec<_> = (0..WAITING).map(|_| expect().unwrap()).collect();
-        assert_eq!(expect().unwrap_err(), Crowded);
+        let expect = |id| replies.expect(&pointer, &format!(r#"{{"id":{id}}}"#));
+        let waiting: Vec<_> = (0..WAITING).map(|id| expect(id).unwrap()).collect();
+        assert_eq!(expect(WAITING).unwrap_err(), Crowded::Full);
         drop(waiting);
-        assert!(expect().is_ok());
+        assert!(expect(WAITING).is_ok());
         assert_eq!(replies.lock().len(), 1);
     }
 }

@@ -16,8 +16,8 @@ pub(super) enum Accepted {
     Json,
 }
 
-/// What the client accepts (RFC 9110 §12.5.1). Who names event streams gets one, whatever it accepts besides; a quality of
-/// zero is not looked for.
+/// What the client accepts (RFC 9110 §12.5.1). Who names event streams gets one, whatever it accepts besides. Of
+/// qualities only zero counts, which says that it is not accepted.
 ///
 /// # Errors
 /// Neither is among it.
@@ -27,10 +27,15 @@ pub(super) fn accepted(headers: &HeaderMap) -> Result<Accepted, Problem> {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .filter(|range| !range.is_empty())
+        .filter(|range| !range.trim().is_empty())
         .collect();
-    let has = |range: &str| ranges.iter().any(|found| found.eq_ignore_ascii_case(range));
+    let has = |range: &str| {
+        let mut found = ranges.iter().filter(|range| !is_ruled_out(range));
+        found.any(|found| {
+            let found = found.split(';').next().unwrap_or_default().trim();
+            found.eq_ignore_ascii_case(range)
+        })
+    };
     if ranges.is_empty() || has("text/event-stream") {
         return Ok(Accepted::EventStream);
     }
@@ -40,9 +45,22 @@ pub(super) fn accepted(headers: &HeaderMap) -> Result<Accepted, Problem> {
     if has("text/*") || has("*/*") {
         return Ok(Accepted::EventStream);
     }
+    if has("application/*") {
+        return Ok(Accepted::Json);
+    }
     Err(Problem::BadRequest(
         "this path answers with `text/event-stream`, or `application/json` to a long poll",
     ))
+}
+
+/// Whether a range has the quality zero (RFC 9110 §12.4.2).
+fn is_ruled_out(range: &str) -> bool {
+    let mut parameters = range.split(';').skip(1);
+    parameters.any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        let value: Option<f32> = value.trim().parse().ok();
+        name.trim().eq_ignore_ascii_case("q") && value == Some(0.0)
+    })
 }
 
 /// What the client says it has: the header, which a browser sets on a reconnect, before the query, which is stale then.
@@ -121,6 +139,10 @@ mod tests {
                 &["application/json", "text/event-stream"],
                 Some(EventStream),
             ),
+            (&["application/*"], Some(Json)),
+            (&["text/event-stream;q=0, application/json"], Some(Json)),
+            (&["*/*; Q=0.000"], None),
+            (&[" , "], Some(EventStream)),
             (&["text/html"], None),
             (&["image/png, application/xml"], None),
         ] {

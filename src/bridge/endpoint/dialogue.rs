@@ -8,6 +8,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,10 +21,11 @@ use tokio::time::{Instant, timeout};
 use crate::bridge::channel::{Channel, Outgoing};
 use crate::bridge::log::Form;
 use crate::bridge::log::form;
-use crate::config::model::Bridge;
+use crate::bridge::{Bridge, Sender};
+use crate::net::ClientAddr;
 use crate::observe::access::End;
 use crate::tls::ClientStream;
-use crate::websocket::boundary::{Extensions, Opcode, Sender};
+use crate::websocket::boundary::{self, Extensions, Opcode};
 use crate::websocket::close::CloseCode;
 use crate::websocket::frame;
 use crate::websocket::inbound::{Inbound, Item};
@@ -50,6 +52,8 @@ type Sending = Pin<Box<dyn Future<Output = Result<(), Refusal>>>>;
 enum Refusal {
     /// Nothing can be published on this bridge.
     NotAllowed,
+    /// The client sends faster than `publish.rate`.
+    TooMany,
     /// The feed is not open, or does not take it.
     FeedDown,
 }
@@ -59,36 +63,59 @@ impl Refusal {
     fn status(self) -> u16 {
         match self {
             Self::NotAllowed => 403,
+            Self::TooMany => 429,
             Self::FeedDown => 503,
         }
     }
 
     fn close(self) -> (CloseCode, End) {
         match self {
-            Self::NotAllowed => (CloseCode::Policy, End::Limit),
+            Self::NotAllowed | Self::TooMany => (CloseCode::Policy, End::Limit),
             Self::FeedDown => (CloseCode::TryAgainLater, End::BackendFailed),
         }
     }
 }
 
 /// Who may publish what.
-#[derive(Debug, Clone)]
 pub(super) struct Outlet {
     /// Where messages go; `None`: they are refused.
     pub(super) channel: Option<Arc<Channel>>,
     /// Bytes of one message.
     pub(super) max_size: usize,
+    /// How many messages a second; `None`: no limit.
+    pub(super) pace: Option<Pace>,
+}
+
+/// A client's share of what may be published.
+pub(super) struct Pace {
+    bridge: Arc<Bridge>,
+    sender: Sender,
+    rate: NonZeroU32,
+}
+
+impl Pace {
+    /// Whether one more message is within the rate. All that a client sends counts, by `POST` too.
+    fn allows_one(&self) -> bool {
+        let paces = &self.bridge.paces;
+        paces
+            .take(self.sender, 1, self.rate, Instant::now())
+            .is_ok()
+    }
 }
 
 impl Outlet {
     /// What a client of this bridge may say.
-    pub(super) fn of(config: &Bridge, channel: &Arc<Channel>) -> Self {
+    pub(super) fn of(bridge: &Arc<Bridge>, channel: &Arc<Channel>, client: ClientAddr) -> Self {
+        let publish = bridge.config().publish.as_ref();
+        let pace = |rate| Pace {
+            bridge: bridge.clone(),
+            sender: Sender::of(channel, client),
+            rate,
+        };
         Self {
-            channel: config.publish.is_some().then(|| channel.clone()),
-            max_size: config
-                .publish
-                .as_ref()
-                .map_or(UNWANTED, |publish| publish.max_size),
+            channel: publish.is_some().then(|| channel.clone()),
+            max_size: publish.map_or(UNWANTED, |publish| publish.max_size),
+            pace: publish.and_then(|publish| publish.rate).map(pace),
         }
     }
 }
@@ -98,6 +125,7 @@ pub(super) struct Dialogue {
     inbound: Inbound,
     form: Form,
     channel: Option<Arc<Channel>>,
+    pace: Option<Pace>,
     sending: Option<Sending>,
     waiting: Option<Outgoing>,
     /// Read and not looked at yet.
@@ -107,6 +135,8 @@ pub(super) struct Dialogue {
     answers: Vec<u8>,
     heard: Instant,
     asked: Option<Instant>,
+    /// Whether nothing is read now, because of the feed or of what the client does not take.
+    is_held_back: bool,
     /// What is to be said with our Close, once one is due.
     close: Option<(u16, &'static str)>,
     peer_has_closed: bool,
@@ -119,6 +149,7 @@ impl Dialogue {
             inbound: Inbound::new(extensions, outlet.max_size),
             form,
             channel: outlet.channel,
+            pace: outlet.pace,
             sending: None,
             waiting: None,
             unread: early,
@@ -126,6 +157,7 @@ impl Dialogue {
             answers: Vec::new(),
             heard: Instant::now(),
             asked: None,
+            is_held_back: false,
             close: None,
             peer_has_closed: false,
         }
@@ -143,7 +175,13 @@ impl Dialogue {
                 return Poll::Ready(end);
             }
             if self.waiting.is_some() || self.answers.len() > ANSWERS {
+                // It may have said much that we do not hear: that is no silence of its own.
+                self.is_held_back = true;
                 return Poll::Pending;
+            }
+            if std::mem::take(&mut self.is_held_back) {
+                self.heard = Instant::now();
+                self.asked = None;
             }
             if self.unread.is_empty() {
                 match ready!(poll_read(stream, cx)) {
@@ -208,6 +246,10 @@ impl Dialogue {
                 self.refuse(Refusal::NotAllowed)?;
                 continue;
             };
+            if self.pace.as_ref().is_some_and(|pace| !pace.allows_one()) {
+                self.refuse(Refusal::TooMany)?;
+                continue;
+            }
             self.sending = Some(Box::pin(async move {
                 let sent = timeout(HAND_OVER, channel.publish(vec![message])).await;
                 match sent {
@@ -235,15 +277,18 @@ impl Dialogue {
     pub(super) fn ping(&mut self) {
         self.asked = Some(Instant::now());
         self.answers
-            .extend_from_slice(&frame::ping(Sender::Server, b"liveness"));
+            .extend_from_slice(&frame::ping(boundary::Sender::Server, b"liveness"));
     }
 
-    /// Whether the client is to be pinged, or its pong is awaited.
-    pub(super) fn liveness(&self) -> Ping {
-        match self.asked {
+    /// Whether the client is to be pinged, or its pong is awaited; neither while it is not heard.
+    pub(super) fn liveness(&self) -> Option<Ping> {
+        if self.is_held_back {
+            return None;
+        }
+        Some(match self.asked {
             Some(asked) => Ping::Awaited(asked + PONG),
             None => Ping::Due(self.heard + PING),
-        }
+        })
     }
 
     /// Whether there is something to be written at the next border.
@@ -270,7 +315,7 @@ impl Dialogue {
         };
         let ours = ours.map(|ours| (ours.code(), ours.reason()));
         let (code, reason) = self.close.or(ours)?;
-        let frame = frame::close(Sender::Server, code, reason);
+        let frame = frame::close(boundary::Sender::Server, code, reason);
         Some((code, frame.into()))
     }
 
@@ -291,10 +336,7 @@ impl Dialogue {
             let item = self.inbound.next(&mut rest);
             let taken = self.unread.len() - rest.len();
             self.unread.advance(taken);
-            // After a fault nobody knows where a Close would begin: what follows is read until the client's end.
-            if item.is_err() {
-                self.unread.clear();
-            }
+            // After a fault a Close may still be found; where nobody knows where one would begin, the client's end is.
             self.peer_has_closed = matches!(item, Ok(Some(Item::Close(_))));
         }
         Poll::Ready(())

@@ -105,10 +105,13 @@ where
     };
     match *request.method() {
         Method::GET => get(bridge, &request, &asked).await,
-        Method::HEAD => Ok(Answer::Response(match accept(bridge, &request)? {
-            Accepted::EventStream => head(&asked.id, Body::empty()),
-            Accepted::Json => poll::response(Bytes::new()),
-        })),
+        Method::HEAD => match cursor(&request) {
+            Cursor::Over(verdict) => over(verdict),
+            _ => Ok(Answer::Response(match accept(bridge, &request)? {
+                Accepted::EventStream => head(&asked.id, Body::empty()),
+                Accepted::Json => poll::response(Bytes::new()),
+            })),
+        },
         Method::POST => {
             let answer = publish::answer(bridge, request, &asked).await;
             bridge.counts().posts.add(status(&answer));
@@ -207,6 +210,10 @@ fn converse<B>(
 ) -> Result<Answer, Problem> {
     let agreement =
         upgrade::agree(request).inspect_err(|_fault| bridge.rejected().count(Reason::Handshake))?;
+    if !asked.is_listed {
+        publish::site::check(request.headers(), request.uri())
+            .inspect_err(|_refused| bridge.rejected().count(Reason::Origin))?;
+    }
     let filter = filter(bridge, request)?;
     let subscription =
         admit(bridge, request, asked, SubscriberKind::WebSocket).map_err(|_full| unavailable())?;

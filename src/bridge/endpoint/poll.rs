@@ -19,6 +19,7 @@ use crate::bridge::log::{Filter, Form, Newest, View};
 use crate::bridge::map::{self, Upstream};
 use crate::bridge::session::{Ending, Session};
 use crate::bridge::{Bridge, Subscription};
+use crate::config::model::Verdict;
 use crate::http::body::Body;
 use crate::http::problem::Problem;
 use crate::lifecycle::drain;
@@ -76,6 +77,7 @@ pub(super) async fn answer(
     let deadline = Instant::now() + question.wait;
     let mut cursor = question.cursor;
     let mut is_last = cursor == Cursor::Absent;
+    let mut is_over = false;
     loop {
         let upstream = channel.upstream();
         let view = channel.log().view();
@@ -91,21 +93,30 @@ pub(super) async fn answer(
             if let Some(gap) = opening.gap {
                 channel.counts().gaps.add(gap.into());
             }
-            return found.response(channel, opening.gap, upstream);
+            let cursor = match is_over {
+                // Else the two would take the session over from one another for ever.
+                true => FinalId {
+                    id: channel.id(found.next - 1),
+                    verdict: Verdict::Done,
+                }
+                .to_string(),
+                false => found.cursor(channel, upstream),
+            };
+            return found.response(channel, &cursor, opening.gap, upstream);
         }
         // What a filter holds back is not looked at twice.
         cursor = Cursor::Behind(channel.id(found.next - 1));
         drop(view);
         let is_due = async {
             tokio::select! {
-                () = sleep_until(deadline) => {}
-                _drain_deadline = guard.draining() => {}
-                () = taken_over(&subscription) => {}
+                () = sleep_until(deadline) => false,
+                _drain_deadline = guard.draining() => false,
+                () = taken_over(&subscription) => true,
             }
         };
         tokio::select! {
             () = waker.notified() => {}
-            () = is_due => is_last = true,
+            lost = is_due => (is_last, is_over) = (true, lost),
         }
     }
 }
@@ -202,10 +213,15 @@ impl Found {
         }
     }
 
-    fn response(self, channel: &Channel, gap: Option<Gap>, upstream: Upstream) -> Response<Body> {
+    fn response(
+        self,
+        channel: &Channel,
+        cursor: &str,
+        gap: Option<Gap>,
+        upstream: Upstream,
+    ) -> Response<Body> {
         let name = serde_json::to_string(&**channel.name()).expect("a string is JSON");
         let gap = gap.map_or("null".to_owned(), map::gap_payload);
-        let cursor = self.cursor(channel, upstream);
         let session = match channel.session() {
             Some(session) => format!(r#","session":"{}""#, session.id()),
             None => String::new(),

@@ -235,7 +235,10 @@ impl Subscriber {
         Signs {
             written: self.written,
             stalled: self.stalled,
-            ping: self.dialogue.as_ref().map(|dialogue| dialogue.liveness()),
+            ping: self
+                .dialogue
+                .as_ref()
+                .and_then(|dialogue| dialogue.liveness()),
         }
     }
 

@@ -92,7 +92,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
             extensions,
         } => {
             head = greeting;
-            let outlet = Outlet::of(config, channel);
+            let outlet = Outlet::of(&bridge, channel, client);
             let conversation = Dialogue::new(form, extensions, outlet, taken.early);
             dialogue = Some(Box::new(conversation));
             if !prelude::has_ping_event(config, form) {

@@ -17,7 +17,8 @@ table! {
         /// The longest message; 413 beyond. Default `"64KiB"`, up to `"16MiB"`.
         max_size: Size<1, { 16 * MIB }>,
         /// Messages a second from one client, that is one session, or in shared mode one address (IPv6 by /64); 429 beyond.
-        /// Those of one second may come at once. Default `"0"`: no limit.
+        /// Those of one second may come at once. It counts for a WebSocket's messages, too, of which one more is refused with
+        /// `streamgate.error`, or, without a subprotocol, Close 1008. Default `"0"`: no limit.
         rate: RateLimit<1_000_000>,
         /// How the feed's answer to a message is found, which then is the answer to the `POST`. Default: there is none.
         reply: Reply,

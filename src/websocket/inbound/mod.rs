@@ -2,7 +2,8 @@
 //!
 //! Owns the payloads: they are unmasked, put together, inflated, and text is held to UTF-8. Where frames begin and end, and
 //! whether they may stand where they stand, [`super::boundary`] knows. Invariants: however the bytes are split, the items are
-//! the same; no more is kept than a message's limit; after a fault nothing more is to be given.
+//! the same; no more is kept than a message's limit; after a fault nothing
+//! is given but the client's Close, whatever comes.
 
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,8 @@ pub struct Inbound {
     control: Vec<u8>,
     /// What the message is whose first frame has come.
     begun: Option<Begun>,
+    /// Whether something was wrong: nothing is kept or given any more but the Close.
+    is_lost: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -109,14 +112,25 @@ impl Inbound {
             message: Vec::new(),
             control: Vec::new(),
             begun: None,
+            is_lost: false,
         }
     }
 
     /// The next item in `bytes`, of which what it takes is cut off. `Ok(None)`: all is taken.
     ///
     /// # Errors
-    /// The first thing that is wrong; the connection is to be closed with [`Fault::code`].
+    /// The first thing that is wrong; the connection is to be closed with [`Fault::code`]. Afterwards the only
+    /// item is the client's Close, as long as it is known where frames begin.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Item>, Fault> {
+        let item = self.read(bytes);
+        if item.is_err() {
+            self.is_lost = true;
+            self.message = Vec::new();
+        }
+        item
+    }
+
+    fn read(&mut self, bytes: &mut &[u8]) -> Result<Option<Item>, Fault> {
         loop {
             if self.frame.is_none() {
                 let Some(head) = self.head(bytes)? else {
@@ -167,7 +181,13 @@ impl Inbound {
 
     fn begin(&mut self, head: FrameHead) -> Result<(), Fault> {
         let is_control = head.opcode.is_control();
-        if !is_control {
+        self.frame = Some(Frame {
+            is_control,
+            // A client's frames have one, else the tracker had refused them.
+            key: head.mask.unwrap_or_default(),
+            at: 0,
+        });
+        if !is_control && !self.is_lost {
             let left = (self.limit - self.message.len()) as u64;
             if head.payload > left {
                 return Err(Fault::TooLong { limit: self.limit });
@@ -179,17 +199,11 @@ impl Inbound {
                 is_compressed: head.rsv & COMPRESSED != 0,
             });
         }
-        self.frame = Some(Frame {
-            is_control,
-            // A client's frames have one, else the tracker had refused them.
-            key: head.mask.unwrap_or_default(),
-            at: 0,
-        });
         Ok(())
     }
 
     fn take(&mut self, payload: &[u8]) {
-        let Some(frame) = &mut self.frame else {
+        let Some(frame) = self.frame.as_mut().filter(|_frame| !self.is_lost) else {
             return;
         };
         let whole = if frame.is_control {
@@ -206,6 +220,9 @@ impl Inbound {
     }
 
     fn end(&mut self, opcode: Opcode, is_message: bool) -> Result<Option<Item>, Fault> {
+        if self.is_lost {
+            return Ok((opcode == Opcode::Close).then_some(Item::Close(None)));
+        }
         if opcode.is_control() {
             let payload = std::mem::take(&mut self.control);
             return Ok(Some(match opcode {

@@ -148,3 +148,29 @@ proptest! {
         }
     }
 }
+
+/// What is too long is not awaited: its end, and what follows, come after the fault.
+#[test]
+fn after_a_fault_there_is_nothing_but_the_close() {
+    let long = [client(0x02, &[0; LIMIT]), client(0x80, b"x")].concat();
+    for (wrong, has_close) in [
+        (client(0x82, &[0; LIMIT + 1]), true),
+        (client(0x81, &[0xff]), true),
+        (client(0x88, &[0]), true),
+        (long, true),
+        (client(0x80, b""), false),
+    ] {
+        let bytes = [wrong, client(0x82, &[0; 100]), client(0x88, b"")].concat();
+        for step in [1, 7, 64, usize::MAX] {
+            let (mut inbound, mut items) = (Inbound::new(Extensions::None, LIMIT), Vec::new());
+            for mut piece in bytes.chunks(step) {
+                while !piece.is_empty() {
+                    items.extend(inbound.next(&mut piece).transpose());
+                }
+            }
+            assert!(items.remove(0).is_err());
+            let expected = has_close.then_some(Ok(Item::Close(None)));
+            assert!(items.iter().eq(&expected), "{items:?}");
+        }
+    }
+}

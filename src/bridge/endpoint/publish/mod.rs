@@ -6,7 +6,7 @@
 
 mod body;
 mod deliver;
-mod site;
+pub(super) mod site;
 mod terms;
 
 use std::sync::Arc;
@@ -23,7 +23,6 @@ use crate::config::model;
 use crate::http::body::Body;
 use crate::http::problem::{GatewayFault, Problem};
 use crate::lifecycle::tasks;
-use crate::limits;
 use crate::stream::Answer;
 
 use super::Asked;
@@ -47,13 +46,6 @@ impl Target {
         match self {
             Self::Shared(lease) => &lease.0,
             Self::Session(channel) => channel,
-        }
-    }
-
-    fn sender(&self, asked: &Asked<'_>) -> Sender {
-        match self {
-            Self::Shared(_) => Sender::Client(limits::network(asked.downstream.client.0.ip())),
-            Self::Session(channel) => Sender::Session(channel.epoch()),
         }
     }
 }
@@ -95,7 +87,7 @@ where
             Target::Shared(lease.map_err(|_full| down())?)
         }
     };
-    let sender = target.sender(asked);
+    let sender = Sender::of(target.channel(), asked.downstream.client);
     if let Some(rate) = publish.rate {
         bridge
             .live

@@ -1,13 +1,14 @@
-//! Who may publish in a user's name: pages of this site.
+//! Who may speak in a user's name: pages of this site.
 
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
 use crate::http::problem::Problem;
 
-/// A page of another site cannot publish in a user's name: a browser sends a simple `POST` anywhere, cookies included.
-pub(super) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
-    let refused = Problem::Forbidden("a page of another site cannot publish here");
+/// A page of another site cannot speak in a user's name: a browser sends a simple `POST` anywhere, cookies included, and
+/// opens a WebSocket anywhere, where the page may even read (RFC 6455 §10.2).
+pub(in crate::bridge::endpoint) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    let refused = Problem::Forbidden("a page of another site cannot connect here");
     if headers
         .get("sec-fetch-site")
         .is_some_and(|site| site == "cross-site")

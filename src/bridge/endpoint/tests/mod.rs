@@ -1,6 +1,7 @@
 //! The bridge as a whole, from a feed's socket to a subscriber's, without the rest of the proxy.
 
 mod choice;
+mod dialogue;
 mod feed;
 mod poll;
 mod publish;

@@ -234,3 +234,32 @@ fn more_sessions_than_may_be_are_sent_away_and_none_is_found_elsewhere() {
         assert!(matches!(gone, Err(Problem::Gone(_))));
     });
 }
+
+#[test]
+fn a_poll_that_loses_its_session_is_told_not_to_come_back() {
+    worker(async {
+        let feed = Feed::new().await;
+        let gate = Gate::new(session_mode(&[feed.port]));
+        let (first, _link, _, cursor) = begin(&gate, &feed, "").await;
+        drop(first);
+        let request = Request::get(format!("/live?after={cursor}&wait=30"));
+        let request = request.header("accept", "application/json");
+        let waits = gate.response(request.body(Full::default()).unwrap());
+        let takes_over = async {
+            tokio::task::yield_now().await;
+            opened(&mut gate.subscribe(&cursor).await).await
+        };
+        let (answer, _) = tokio::join!(waits, takes_over);
+        let body = answer
+            .unwrap()
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["cursor"], format!("{cursor}-end"));
+        let stopped = get(&gate, answer["cursor"].as_str().unwrap()).await;
+        assert_eq!(stopped.unwrap().status(), StatusCode::NO_CONTENT);
+    });
+}

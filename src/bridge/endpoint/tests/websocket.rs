@@ -5,10 +5,10 @@ use tungstenite::protocol::Role;
 
 use super::*;
 
-const JSON: (&str, &str) = ("sec-websocket-protocol", "streamgate.v1.json");
-const RAW: (&str, &str) = ("sec-websocket-protocol", "streamgate.v1.raw");
+pub(super) const JSON: (&str, &str) = ("sec-websocket-protocol", "streamgate.v1.json");
+pub(super) const RAW: (&str, &str) = ("sec-websocket-protocol", "streamgate.v1.raw");
 
-type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<TcpStream>;
 
 /// The socket behind a handshake on `/live`, and the answer's head.
 async fn dial(gate: &Gate, query: &str, fields: &[(&str, &str)]) -> (TcpStream, String) {
@@ -26,12 +26,12 @@ async fn dial(gate: &Gate, query: &str, fields: &[(&str, &str)]) -> (TcpStream, 
     (client.tcp, client.head)
 }
 
-async fn converse(gate: &Gate, query: &str, fields: &[(&str, &str)]) -> Socket {
+pub(super) async fn converse(gate: &Gate, query: &str, fields: &[(&str, &str)]) -> Socket {
     let (tcp, _head) = dial(gate, query, fields).await;
     WebSocketStream::from_raw_socket(tcp, Role::Client, None).await
 }
 
-async fn next(socket: &mut Socket) -> Message {
+pub(super) async fn next(socket: &mut Socket) -> Message {
     socket.next().await.unwrap().unwrap()
 }
 
@@ -41,7 +41,7 @@ async fn event(socket: &mut Socket) -> Value {
 }
 
 /// The next event with this data.
-async fn skip_to(socket: &mut Socket, data: &str) -> Value {
+pub(super) async fn skip_to(socket: &mut Socket, data: &str) -> Value {
     loop {
         let event = event(socket).await;
         if event["data"] == data {
@@ -50,7 +50,7 @@ async fn skip_to(socket: &mut Socket, data: &str) -> Value {
     }
 }
 
-async fn closed_with(socket: &mut Socket) -> u16 {
+pub(super) async fn closed_with(socket: &mut Socket) -> u16 {
     loop {
         if let Message::Close(close) = next(socket).await {
             return close.map_or(1005, |close| close.code.into());
