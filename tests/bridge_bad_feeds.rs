@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tungstenite::Message;
 
-use crate::bridge::{bridge, open};
+use crate::bridge::{bridge, id_parts, open};
 use crate::bridge_feeds::{QUICK, frame, is_gap};
-use crate::harness::{Backend, Exchange, Gate, Subscriber, stays_pending, within};
+use crate::harness::{Backend, Event, Exchange, Gate, Subscriber, stays_pending, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feed_that_accepts_and_closes_is_tried_less_and_less_often() {
@@ -96,4 +96,31 @@ async fn a_flood_of_messages_is_held_within_the_log() {
         "{grown} bytes for a log of a thousand events"
     );
     drop(subscriber);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_flaps_costs_no_client_its_stream_and_each_loss_is_told_once() {
+    let mut backend = Backend::by_hand().await;
+    let gate = Gate::start(&bridge(&backend, QUICK)).await;
+    let (mut subscriber, mut feed) = open(&gate, &mut backend).await;
+    let mut last = 0;
+    let mut follows = |event: &Event| {
+        let seq = id_parts(&event.id).1;
+        assert_eq!(seq, last + 1, "{event:?}");
+        last = seq;
+    };
+    for number in 0..20 {
+        if number > 0 {
+            feed.cut();
+            feed = backend.feed().await;
+            let gap = subscriber.next_but_status().await;
+            is_gap(&gap, "upstream_reconnect");
+            follows(&gap);
+        }
+        feed.text(&number.to_string()).await;
+        let event = subscriber.next_but_status().await;
+        assert_eq!(event.data, number.to_string());
+        follows(&event);
+    }
+    assert_eq!(backend.connections(), 20);
 }

@@ -159,3 +159,19 @@ async fn a_source_without_a_byte_is_connected_to_anew_and_comments_count() {
     }
     let _again = backend.next().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_events_age_counts_from_when_it_came_and_not_from_the_one_before() {
+    let mut backend = Backend::by_hand().await;
+    let keys = "replay.age = \"2s\"\nheartbeat = \"1s\"\nheartbeat_event = true";
+    let gate = Gate::start(&bridge(&backend, keys)).await;
+    let (mut subscriber, mut source) = open(&gate, &mut backend).await;
+    for _ in 0..3 {
+        while subscriber.next().await.name != "streamgate.ping" {}
+    }
+    source.wire.send_chunk("data: fresh\n\n").await;
+    assert_eq!(subscriber.message().await, "fresh");
+    let mut late = Subscriber::open(&gate, "/live/a?lastEventId=earliest", None).await;
+    late.opened().await;
+    assert_eq!(late.message().await, "fresh");
+}

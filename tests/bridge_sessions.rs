@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::bridge::bridge;
-use crate::harness::{Backend, Feed, Gate, Head, Subscriber};
+use crate::harness::{Backend, Feed, Gate, H2Client, Head, Subscriber};
 
 /// How many sessions at once; more by `STREAMGATE_SESSIONS`.
 fn sessions() -> usize {
@@ -260,4 +260,31 @@ async fn another_room_never_gets_a_session_by_its_cursor() {
     assert!(feed.request.start.contains("/feed/b"), "{:?}", feed.request);
     let gap = other.next_named("streamgate.gap").await;
     assert_eq!(gap.json()["reason"], json!("epoch"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_not_found_with_another_users_fields() {
+    let mut backend = Backend::by_hand().await;
+    let gate = Gate::start(&session_mode(&backend, "connect.forward = [\"cookie\"]")).await;
+    let mut client = H2Client::connect(&gate).await;
+    let mut ask = async |user: &str, place: &str| {
+        let request = http::Request::get("https://localhost/live/a")
+            .header("cookie", user)
+            .header("last-event-id", place);
+        Subscriber::over_h2(client.request(request.body(()).unwrap()).await)
+    };
+    let mut one = ask("user=one", "latest").await;
+    let mut feed = backend.feed().await;
+    let (open, _) = one.opened().await;
+    feed.text("for one").await;
+    assert_eq!(one.message().await, "for one");
+    let mut two = ask("user=two", &open.id).await;
+    let other = backend.feed().await;
+    assert_eq!(other.request.get("cookie"), Some("user=two"));
+    let (opened, _) = two.opened().await;
+    assert_ne!(opened.json()["session"], open.json()["session"]);
+    let mut again = ask("user=one", &open.id).await;
+    let (opened, _) = again.opened().await;
+    assert_eq!(opened.json()["session"], open.json()["session"]);
+    assert_eq!(again.message().await, "for one");
 }

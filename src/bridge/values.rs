@@ -37,17 +37,17 @@ pub(super) fn key(config: &Bridge, values: &Captures) -> String {
     config.share_key.render(values, Escape::PathSegment)
 }
 
-/// What of a key may be shown to clients and in logs: a field's value may be a secret, and is told by a number that means
-/// something in this process alone.
+/// What of a key may be shown to clients and in logs: the value of a field or of a query may be a secret, and is told by a
+/// number that means something in this process alone.
 pub(super) fn shown(config: &Bridge, values: &Captures) -> String {
     static HASHED: OnceLock<RandomState> = OnceLock::new();
     let names_of_key = config.share_key.names().count();
     config.share_key.render_with(|name, text| {
         let value = values.get(name).unwrap_or_default();
-        if name.starts_with(HEADER) {
+        if name.starts_with(HEADER) || name.starts_with(QUERY) {
             let hash = HASHED.get_or_init(RandomState::new).hash_one(value);
             text.push_str(&format!("{hash:016x}"));
-        } else if names_of_key > 1 || name.starts_with(QUERY) {
+        } else if names_of_key > 1 || value.contains(char::is_control) {
             Escape::PathSegment.push(value, text);
         } else {
             text.push_str(value);
@@ -141,6 +141,17 @@ mod tests {
         assert_ne!(key(&config, &one), key(&config, &other));
         let absent = values(&config, &[], "");
         assert_eq!(key(&config, &absent), "/");
+    }
+
+    #[test]
+    fn a_querys_value_is_not_shown_and_a_path_cannot_begin_a_line() {
+        let config = asking("{query.token}", "", &[]);
+        let name = shown(&config, &values(&config, &[], "token=secret"));
+        assert_eq!(name.len(), 16, "{name}");
+        assert!(!name.contains("secret"), "{name}");
+        let config = asking("{room}", "", &[]);
+        let path: Captures = [("room", "a\nfeed open")].into_iter().collect();
+        assert_eq!(shown(&config, &path), "a%0Afeed%20open");
     }
 
     #[test]

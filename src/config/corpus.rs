@@ -5,51 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use toml::de::{DeTable, DeValue};
 
 use crate::config::model::{
     Backoff, Balance, Binary, Bridge, Cookie, Health, Mapping, Newline, Upstream,
 };
+use crate::config::scratch::Scratch;
 use crate::config::{Config, Diagnostics, load, load_str, reference, report};
 
 type Variables = BTreeMap<String, String>;
-
-/// A directory that goes with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "streamgate-config-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn write_certificate(&self, name: &str) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        self.write(&format!("{name}.pem"), made.cert.pem());
-        self.write(&format!("{name}.key"), made.signing_key.serialize_pem());
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn toml_files(directory: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(directory)

@@ -21,6 +21,8 @@ mod units;
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod scratch;
 
 use std::path::Path;
 

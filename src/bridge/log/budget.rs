@@ -165,6 +165,25 @@ mod tests {
         assert!(budget.used() <= 1_000);
     }
 
+    #[test]
+    fn what_is_kept_beside_an_event_is_counted_too() {
+        let budget = budget(10_000);
+        let mut log = writer(budget);
+        for _ in 0..100 {
+            let note = Note {
+                verbatim: Some("x".repeat(1_000).into()),
+                ..Note::default()
+            };
+            log.append(Instant::now(), note, |_seq, out| {
+                out.extend_from_slice(b"data: x\n\n")
+            });
+        }
+        let view = log.log().view();
+        assert!(view.head() - view.floor() < 100, "the log was to let go");
+        drop((view, log));
+        assert_eq!(budget.used(), 0);
+    }
+
     proptest! {
         #[test]
         fn the_limit_is_kept_and_nobody_within_its_share_loses_anything(

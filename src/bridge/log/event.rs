@@ -62,6 +62,17 @@ impl Note {
         }
     }
 
+    /// Bytes of it beside the event's own.
+    fn bytes(&self) -> u64 {
+        if self.is_plain() {
+            return 0;
+        }
+        let key = self.key.as_ref().map_or(0, |key| key.len());
+        let tag = self.tag.as_ref().map_or(0, |tag| tag.len());
+        let verbatim = self.verbatim.as_ref().map_or(0, |text| text.len());
+        (size_of::<Self>() + key + tag + verbatim) as u64
+    }
+
     fn is_plain(&self) -> bool {
         self.key.is_none() && self.tag.is_none() && self.verbatim.is_none()
     }
@@ -92,6 +103,7 @@ impl Event {
         note: Note,
         account: Arc<Account>,
     ) -> Self {
+        account.charge(note.bytes());
         Self {
             account,
             framed,
@@ -170,6 +182,13 @@ impl Event {
             Form::WsRawDeflated => form::deflated(self.made(Form::WsRaw)),
             _ => form::encode(form, self.kind, self.plain(), verbatim),
         })
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        let note = self.note.as_ref();
+        self.account.release(note.map_or(0, |note| note.bytes()));
     }
 }
 

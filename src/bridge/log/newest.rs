@@ -306,7 +306,7 @@ mod tests {
             last.retain(|_, seq| *seq >= from);
             got.retain(|key, _| last.contains_key(key));
             prop_assert_eq!(got, last);
-            drop(writer);
+            drop((writer, log));
             prop_assert_eq!(budget.used(), 0);
         }
     }

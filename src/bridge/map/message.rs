@@ -5,11 +5,9 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::bridge::channel::Channel;
@@ -20,8 +18,8 @@ use crate::config::model::{Binary, EventName, Mapping, Newline};
 use crate::json::{Json, Pointer};
 use crate::sse::encode::{self, is_event_name};
 
-/// A key or a filter's value that is longer is none: what is kept for each of them is bounded.
-const LONGEST_VALUE: usize = 256;
+use super::envelope::envelope;
+use super::parts::Parts;
 
 /// What a feed sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +63,6 @@ pub struct Mapped<'a> {
 enum Data<'a> {
     Text(Cow<'a, str>),
     Base64(&'a [u8]),
-}
-
-/// `envelope = true`
-#[derive(Serialize)]
-struct Envelope<'a> {
-    r#type: &'static str,
-    data: &'a str,
-    /// Milliseconds since 1970.
-    time: u64,
 }
 
 impl<'a> Mapped<'a> {
@@ -179,57 +168,6 @@ impl<'a> Mapped<'a> {
         }
         encode::end(out);
     }
-}
-
-/// A message's parts. It is parsed when the first one is asked for.
-struct Parts<'a> {
-    text: &'a str,
-    json: Option<Option<Json<'a>>>,
-    /// Something that the mapping expects is not there.
-    is_amiss: bool,
-}
-
-impl<'a> Parts<'a> {
-    fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            json: None,
-            is_amiss: false,
-        }
-    }
-
-    /// The part at `pointer`; the message is amiss when it is no JSON.
-    fn find(&mut self, pointer: &Pointer) -> Option<Json<'a>> {
-        let json = *self.json.get_or_insert_with(|| Json::parse(self.text));
-        self.is_amiss |= json.is_none();
-        json?.at(pointer).filter(|part| !part.is_null())
-    }
-
-    /// The same; the message is amiss when it is not there, too.
-    fn part(&mut self, pointer: &Pointer) -> Option<Json<'a>> {
-        let part = self.find(pointer);
-        self.is_amiss |= part.is_none();
-        part
-    }
-
-    /// The part as a short text.
-    fn value(&mut self, pointer: &Pointer) -> Option<Cow<'a, str>> {
-        let value = self.part(pointer).map(Json::text);
-        let value = value.filter(|value| value.len() <= LONGEST_VALUE);
-        self.is_amiss |= value.is_none();
-        value
-    }
-}
-
-fn envelope(kind: &'static str, data: &str) -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let envelope = Envelope {
-        r#type: kind,
-        data,
-        // A clock before 1970 is no reason to send nothing.
-        time: since.map_or(0, |since| since.as_millis() as u64),
-    };
-    serde_json::to_string(&envelope).expect("strings and numbers are JSON")
 }
 
 fn json(text: &str) -> String {

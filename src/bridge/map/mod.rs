@@ -2,7 +2,9 @@
 //!
 //! All of it goes through [`crate::sse::encode`]. Nothing here knows who reads it.
 
+mod envelope;
 mod message;
+mod parts;
 
 use std::time::Duration;
 

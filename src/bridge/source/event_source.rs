@@ -17,6 +17,8 @@ use super::link::{Activity, BATCH, Incoming, Watch};
 use super::target::{Answer, Opening, Target};
 
 const EVENT_STREAM: &str = "text/event-stream";
+/// Pieces (64 KiB each at most) that are read in one go: comments are no events, and may come without end.
+const PIECES: usize = 16;
 
 /// An open connection to a source of events.
 pub(super) struct EventSource {
@@ -97,7 +99,7 @@ impl EventSource {
             return Poll::Ready(Activity::Lost(fault));
         }
         let (mut events, mut pieces) = (0, 0);
-        while events < BATCH && self.lost.is_none() {
+        while events < BATCH && pieces < PIECES && self.lost.is_none() {
             let Poll::Ready(piece) = self.reply.poll_piece(cx) else {
                 break;
             };
@@ -117,7 +119,10 @@ impl EventSource {
         {
             return Poll::Ready(Activity::Lost(fault));
         }
-        Poll::Ready(Activity::Messages(events))
+        Poll::Ready(Activity::Messages {
+            count: events,
+            is_full: events >= BATCH || pieces >= PIECES,
+        })
     }
 
     fn take(

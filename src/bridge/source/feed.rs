@@ -231,7 +231,7 @@ impl Feed {
                 self.linger.next_due(&self.writer),
             ];
             let due = due.into_iter().flatten().min();
-            let (writer, now) = (&mut self.writer, Instant::now());
+            let writer = &mut self.writer;
             let mut place = self.place.as_mut();
             let mut deliver = |incoming: Incoming<'_>| match incoming {
                 Incoming::Oversize(bytes) => {
@@ -243,7 +243,8 @@ impl Feed {
                         channel.replies.hear(text);
                         place.iter_mut().for_each(|place| place.follow(text));
                     }
-                    map::append(writer, now, &channel, message);
+                    // Only now: the wait for it may have been long, and its age counts from here.
+                    map::append(writer, Instant::now(), &channel, message);
                 }
             };
             let happened = tokio::select! {
@@ -263,10 +264,15 @@ impl Feed {
                         return Ok(());
                     }
                 }
-                Happened::Link(Activity::Messages(0)) => {}
-                Happened::Link(Activity::Messages(_)) => {
-                    self.life.on(Event::Proved);
-                    channel.wake();
+                Happened::Link(Activity::Messages { count, is_full }) => {
+                    if count > 0 {
+                        self.life.on(Event::Proved);
+                        channel.wake();
+                    }
+                    if is_full {
+                        // A flood must not keep this worker's clients from what it brings them.
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Happened::Link(Activity::Lost(fault)) => return Err(fault),
                 Happened::Publish(Some(publish)) => link.publish(publish)?,

@@ -22,8 +22,13 @@ pub(super) const BATCH: usize = 256;
 /// What a link did.
 #[derive(Debug)]
 pub(super) enum Activity {
-    /// This many messages were delivered; none: only a control frame came, or something was written.
-    Messages(usize),
+    /// It read or wrote something.
+    Messages {
+        /// So many messages were delivered; none: only control frames or comments came, or something was written.
+        count: usize,
+        /// Whether it has stopped at a bound, and more may be there.
+        is_full: bool,
+    },
     /// It is of no use any more.
     Lost(Fault),
 }

@@ -9,8 +9,6 @@ use super::fault::Fault;
 pub(super) fn of_loss(fault: &Fault, config: &Bridge) -> Ending {
     let code = match fault {
         Fault::Closed(code) => code,
-        // A source of events that says so has ended as a WebSocket feed does by 1000.
-        Fault::Finished => &1000,
         _ => return Ending::Lost,
     };
     match config.close_map.get(code) {
@@ -23,8 +21,15 @@ pub(super) fn of_loss(fault: &Fault, config: &Bridge) -> Ending {
 }
 
 /// How a session ends whose feed could not be opened. A feed that answers 401, 403 or 404 means its client, which it was
-/// asked for; anything else may pass.
+/// asked for, and an event source's 204 its end; anything else may pass.
 pub(super) fn of_refusal(fault: &Fault) -> Ending {
+    if matches!(fault, Fault::Finished) {
+        // A source of events that answers 204 has no more for this client, now or later.
+        return Ending::Final {
+            code: None,
+            verdict: Verdict::Done,
+        };
+    }
     let verdict = match fault {
         Fault::Status(status) => Verdict::of_status(status.as_u16()),
         _ => None,
@@ -75,5 +80,10 @@ mod tests {
             assert_eq!(found != Ending::Refused, is_final, "{status}");
         }
         assert_eq!(of_refusal(&Fault::Request), Ending::Refused);
+        let ended = Ending::Final {
+            code: None,
+            verdict: Verdict::Done,
+        };
+        assert_eq!(of_refusal(&Fault::Finished), ended);
     }
 }

@@ -39,6 +39,10 @@ const WRITE: Duration = Duration::from_secs(10);
 const CLOSE: Duration = Duration::from_secs(1);
 /// Messages that are held at most while an answer to a greeting is waited for.
 const EARLY: usize = 1024;
+/// Frames that are read in one go: pings are no messages, and may come without end.
+const FRAMES: usize = 4 * BATCH;
+/// Bytes of messages after which no more is read in one go: a few bytes on the wire may inflate to a whole message.
+const BATCH_BYTES: u64 = 1 << 20;
 
 /// An open connection to a feed.
 pub(super) struct WebSocket {
@@ -205,8 +209,10 @@ impl WebSocket {
             Poll::Ready(Err(fault)) => return Poll::Ready(Activity::Lost(fault)),
             Poll::Pending => false,
         };
-        let (mut messages, mut frames) = (0, 0);
-        while messages < BATCH && self.lost.is_none() {
+        let (mut messages, mut frames, mut bytes) = (0, 0, 0);
+        let is_full =
+            |frames, messages, bytes| frames >= FRAMES || messages >= BATCH || bytes >= BATCH_BYTES;
+        while !is_full(frames, messages, bytes) && self.lost.is_none() {
             let next = match self.early.pop_front() {
                 Some(early) => Some(Ok(early)),
                 None => match self.ws.poll_next_unpin(cx) {
@@ -216,7 +222,10 @@ impl WebSocket {
             };
             frames += 1;
             match next {
-                Some(Ok(message)) => messages += self.hear(message, deliver),
+                Some(Ok(message)) => {
+                    bytes += weight(&message);
+                    messages += self.hear(message, deliver);
+                }
                 Some(Err(error)) => self.lost = Some(error.into()),
                 None => self.lost = Some(Fault::Closed(CloseCode::Abnormal.into())),
             }
@@ -232,7 +241,10 @@ impl WebSocket {
         {
             return Poll::Ready(Activity::Lost(fault));
         }
-        Poll::Ready(Activity::Messages(messages))
+        Poll::Ready(Activity::Messages {
+            count: messages,
+            is_full: is_full(frames, messages, bytes),
+        })
     }
 
     /// Ready when something was unwritten and is written now.
@@ -305,6 +317,15 @@ impl WebSocket {
         });
         let _ = timeout_at(deadline, end).await;
     }
+}
+
+/// What a message costs to take in; of one in whose place a mark stands, what was inflated or dropped of it.
+fn weight(message: &tungstenite::Message) -> u64 {
+    let mark = match message {
+        tungstenite::Message::Pong(pong) => Sieve::mark(pong),
+        _ => None,
+    };
+    mark.unwrap_or(message.len() as u64)
 }
 
 fn closed(frame: Option<&CloseFrame>) -> Fault {

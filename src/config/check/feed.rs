@@ -97,8 +97,18 @@ pub(super) fn share_key(
         }
     }
     check_forward(table, context);
+    let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
     let Some(key) = table.share_key.located() else {
-        return Template::of_names(names);
+        let forwarded: Vec<String> = match mode {
+            Mode::Shared => Vec::new(),
+            // A session is found again only with the fields that its feed was opened with: it is one user's.
+            Mode::Session => connect.forward.iter().map(of_field).collect(),
+        };
+        return Template::of_names(
+            names
+                .into_iter()
+                .chain(forwarded.iter().map(String::as_str)),
+        );
     };
     let key_template = &key.value.0;
     for name in names {
@@ -111,6 +121,10 @@ pub(super) fn share_key(
         }
     }
     key_template.clone()
+}
+
+fn of_field(name: &http::HeaderName) -> String {
+    format!("{HEADER}{name}")
 }
 
 /// One user's feed must never reach another: what is passed on of a client's request sets its connection apart.
@@ -143,6 +157,12 @@ pub(super) fn check_eager(table: &bridge::Bridge, key: &Template, context: &mut 
     let place = eager
         .filter(|eager| eager.value() == Some(&true))
         .and_then(Field::key);
+    let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
+    if let (Some(place), Mode::Session) = (place, mode) {
+        let message = "`eager` means nothing in session mode: a feed is opened for its client";
+        context.diagnostics.error(place, message);
+        return;
+    }
     if let (Some(place), Some(name)) = (place, key.names().next()) {
         let message =
             format!("`eager` is for a feed that is the same for all: `{{{name}}}` opens this one");
