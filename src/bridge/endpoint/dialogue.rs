@@ -96,7 +96,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Whether one more message is within the rate. All that a client sends counts, by `POST` too.
     fn allows_one(&self) -> bool {
-        let paces = &self.bridge.paces;
+        let paces = &self.bridge.live.paces;
         paces
             .take(self.sender, 1, self.rate, Instant::now())
             .is_ok()
