@@ -130,7 +130,9 @@ fn of_field(name: &http::HeaderName) -> String {
 /// One user's feed must never reach another: what is passed on of a client's request sets its connection apart.
 fn check_forward(table: &bridge::Bridge, context: &mut Context<'_>) {
     let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
-    if !matches!(mode, Mode::Shared) || matches!(table.share_key, Field::Broken) {
+    // A session has all of them in its key, unless that is given.
+    let is_whole = mode == Mode::Session && table.share_key.is_absent();
+    if is_whole || matches!(table.share_key, Field::Broken) {
         return;
     }
     let forward = table.connect.get(|connect| &connect.forward);

@@ -27,7 +27,7 @@ table! {
         send: List<Greeting>,
         /// Whether a WebSocket feed may compress its messages (`permessage-deflate`, RFC 7692). Default `true`.
         compression: bool,
-        /// Fields of the client's request that the feed gets too: `["cookie"]`. With `mode = "shared"` each must be part of
+        /// Fields of the client's request that the feed gets too: `["cookie"]`. With `mode = "shared"`, or a `share_key`, each is part of
         /// `share_key`, `"{header.cookie}"`: clients that differ in it then have connections of their own.
         forward: List<ForwardedField>,
     }
