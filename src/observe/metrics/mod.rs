@@ -1,6 +1,6 @@
 //! Metrics: what is counted, and how it is exposed (OpenMetrics).
 //!
-//! Requests and streams count into cells of their own worker ([`tally`]); each worker's tick adds them to the metrics of
+//! Requests and streams count into cells of their own worker (`tally`); each worker's tick adds them to the metrics of
 //! the process by [`Metrics::fold`]. So counting takes no lock and no atomic, and what is exposed is exact but for the last
 //! tick. What the process knows anyway (connections, certificates, servers, bridges) is set when it is asked for.
 //!

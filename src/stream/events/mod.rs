@@ -1,6 +1,6 @@
 //! A response without an end on its way to its client: server-sent events, or another body that is made to go on for ever.
 //!
-//! [`Flow`](flow::Flow) is what is the same wherever the client is. The server's bytes come out of it as they come in; where they are
+//! `Flow` is what is the same wherever the client is. The server's bytes come out of it as they come in; where they are
 //! events it says a word of its own between two of them: a heartbeat, and `retry:` before an end. It owns the stream's
 //! clocks, its end, and its second life when the server breaks and the route says `resume`. [`run`] writes what comes out to
 //! the socket of an HTTP/1.1 client, [`EventBody`] gives it to hyper for one of HTTP/2.

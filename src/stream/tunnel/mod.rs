@@ -2,7 +2,7 @@
 //!
 //! Each direction ends by itself (half-close, in either order), as long as its peer has said its Close, or does not
 //! speak in frames at all. Everything else ends with a Close of ours to whoever is still there, between two frames, and
-//! not with a torn connection: see [`Ending`](crate::stream::ending). Invariant: a tunnel that is ending is done within
+//! not with a torn connection: see `stream/ending`. Invariant: a tunnel that is ending is done within
 //! seconds, whatever its peers do.
 
 mod start;
