@@ -130,7 +130,6 @@ fn print(version: &str, before: u64, after: u64, taken: u64) {
     assert!(grown < 512 << 10, "{grown} bytes a stream");
 }
 
-#[ignore = "a measurement: run it by name with --run-ignored all --no-capture"]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stalled_reader_holds_over_http_1() {
     allow_many_files();
@@ -153,7 +152,6 @@ async fn what_a_stalled_reader_holds_over_http_1() {
     print("HTTP/1.1", before, gate.memory(), taken);
 }
 
-#[ignore = "a measurement: run it by name with --run-ignored all --no-capture"]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stalled_reader_holds_over_http_2() {
     allow_many_files();
