@@ -71,7 +71,9 @@ async fn messages_of_http_2_clients_go_up_and_a_reset_is_a_leaving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_websockets_that_are_sent_away_at_once_come_back_and_miss_nothing() {
     let mut backend = Backend::by_hand().await;
-    let gate = Gate::start(&bridge(&backend, "limits = { max_age = \"1s\" }")).await;
+    // The feed is played by hand and answers no ping meanwhile.
+    let more = "limits = { max_age = \"1s\" }\nidle = { ping = \"10m\" }";
+    let gate = Gate::start(&bridge(&backend, more)).await;
     let (_stream, mut feed) = open(&gate, &mut backend).await;
     let mut clients = Vec::new();
     for _ in 0..many() {

@@ -24,6 +24,7 @@ mod bridge;
 mod bridge_bad_feeds;
 mod bridge_browser;
 mod bridge_client;
+mod bridge_crowd;
 mod bridge_event_source;
 mod bridge_faults;
 mod bridge_feeds;
