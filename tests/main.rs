@@ -56,6 +56,7 @@ mod origins;
 mod proxy_protocol;
 mod raw_requests;
 mod reload;
+mod reload_crowd;
 mod routing;
 mod sse_browser;
 mod sse_clients;

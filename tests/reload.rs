@@ -2,15 +2,8 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-use tungstenite::Message;
-
 use crate::bridge::bridge;
-use crate::harness::{
-    Backend, Gate, Reloaded, Subscriber, WebSocketClient, allow_many_files, client_config,
-    echo_http, echo_websocket, leaf,
-};
+use crate::harness::{Backend, Gate, Reloaded, Subscriber, client_config, echo_http, leaf};
 use crate::tunnel::open_tunnel;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,66 +157,6 @@ async fn a_certificate_whose_key_does_not_fit_is_refused() {
     gate.directory().write("gate.key", &stranger.key);
     assert!(matches!(gate.reload(&text).await, Reloaded::Refused(_)));
     assert_eq!(gate.get("/still-here").await.0.status(), 200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_sockets_and_a_thousand_subscribers_outlive_twenty_reloads() {
-    const CLIENTS: usize = 1_000;
-    allow_many_files();
-    let echo = Backend::that(echo_websocket).await;
-    let mut feeds = Backend::by_hand().await;
-    let other = Backend::that(echo_http).await;
-    let lasting = format!(
-        "{}[[route]]\npath = \"/ws\"\nupstream = \"echo\"\n{}{}[log]\naccess = false\n",
-        echo.upstream("echo"),
-        bridge(&feeds, ""),
-        other.upstream("other"),
-    );
-    let gate = Gate::start(&lasting).await;
-    let (first, mut feed) = crate::bridge::open(&gate, &mut feeds).await;
-    let gate = &gate;
-    let mut sockets: Vec<_> = stream::iter(0..CLIENTS)
-        .map(|_| WebSocketClient::open(gate, "/ws", &[]))
-        .buffer_unordered(32)
-        .collect()
-        .await;
-    let mut subscribers: Vec<_> = stream::iter(1..CLIENTS)
-        .map(|_| async {
-            let mut subscriber = Subscriber::open(gate, "/live/a", None).await;
-            subscriber.opened().await;
-            subscriber
-        })
-        .buffer_unordered(32)
-        .collect()
-        .await;
-    subscribers.push(first);
-    for round in 0..20 {
-        let route = format!("[[route]]\npath = \"/round/{round}\"\nupstream = \"other\"\n");
-        gate.reload_well(&format!("{lasting}{route}")).await;
-        assert_eq!(gate.get(&format!("/round/{round}")).await.0.status(), 200);
-        if round > 0 {
-            assert_eq!(
-                gate.get(&format!("/round/{}", round - 1)).await.0.status(),
-                404
-            );
-        }
-        // A part of them says each time that it is there; at the end all do.
-        let part = (round * CLIENTS / 20)..((round + 1) * CLIENTS / 20);
-        for socket in &mut sockets[part] {
-            socket.echoes(Message::text(format!("round {round}"))).await;
-        }
-        feed.text(&format!("round {round}")).await;
-    }
-    for socket in &mut sockets {
-        socket.echoes(Message::text("at the end")).await;
-    }
-    for subscriber in &mut subscribers {
-        for round in 0..20 {
-            assert_eq!(subscriber.message().await, format!("round {round}"));
-        }
-    }
-    assert_eq!(feeds.connections(), 1, "the feed was opened again");
-    assert_eq!(echo.connections(), CLIENTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
