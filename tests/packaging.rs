@@ -28,7 +28,7 @@ async fn checked(file: &Path) -> Outcome {
     let text = std::fs::read_to_string(file).unwrap();
     directory.write(
         "gate.toml",
-        &text.replace(INSTALLED, here.to_str().unwrap()),
+        text.replace(INSTALLED, here.to_str().unwrap()),
     );
     run_program(here, &["check", "gate.toml"]).await
 }
