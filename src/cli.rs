@@ -43,6 +43,14 @@ pub enum Command {
         #[arg(long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
+    /// Write man pages and completions, for a package.
+    #[cfg(feature = "packaging")]
+    #[command(hide = true)]
+    Generate {
+        /// Where they are written to.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 impl Cli {

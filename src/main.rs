@@ -23,6 +23,11 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { files } => check(&files),
         Command::Demo { port } => run_demo(port),
+        #[cfg(feature = "packaging")]
+        Command::Generate { directory } => match streamgate::packaging::generate(&directory) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
     }
 }
 

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["snapshot"],
     &["service"],
     &["listen", "admin"],
-    &["server", "cli", "demo", "main"],
+    &["server", "cli", "demo", "packaging", "main"],
 ];
 
 fn place(module: &str) -> Option<(usize, usize)> {

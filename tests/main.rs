@@ -53,6 +53,7 @@ mod http2_floods;
 mod layering;
 mod metrics;
 mod origins;
+mod packaging;
 mod proxy_protocol;
 mod raw_requests;
 mod reload;

@@ -22,7 +22,7 @@ mod units;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;
 
 use std::path::Path;
 
