@@ -13,7 +13,8 @@ use crate::config::units::{MIB, MINUTE, Period, RateLimit, Size};
 table! {
     /// `publish = { … }`: the way back.
     Publish, "`publish` of a `[bridge.NAME]`", "a table, `publish = { … }`" {
-        /// Whether `POST` on the route's path sends a message to the feed. Default `false`, in session mode `true`.
+        /// Whether `POST` on the route's path sends a message to the feed. Default `false`, in session mode `true`
+        /// where messages have a way to the feed.
         enabled: bool,
         /// Where messages for a source of server-sent events go, each by a `POST` of its own: `http://` or `https://` (by the
         /// bridge's `tls`), with names of the route's path in path and query. `connect.headers` and `connect.forward` are sent
