@@ -10,7 +10,7 @@ use crate::tunnel_h2::LISTEN;
 const JSON: (&str, &str) = ("Sec-WebSocket-Protocol", "streamgate.v1.json");
 
 /// How many clients a test of many has: `STREAMGATE_TEST_CLIENTS`, else 100.
-fn many() -> usize {
+pub fn many() -> usize {
     let number = std::env::var("STREAMGATE_TEST_CLIENTS");
     number.map_or(100, |number| number.parse().expect("a number"))
 }

@@ -29,6 +29,7 @@ mod bridge_event_source;
 mod bridge_faults;
 mod bridge_feeds;
 mod bridge_metrics;
+mod bridge_posts;
 mod bridge_publish;
 mod bridge_real_feeds;
 mod bridge_resume;

@@ -15,6 +15,7 @@ use super::counts::Counts;
 use super::cursor::{Epoch, EventId};
 use super::log::Log;
 use super::map::Upstream;
+use super::post::{Delivered, Post, Unsent};
 use super::repeat::Repeats;
 use super::reply::Replies;
 use super::session::Session;
@@ -27,6 +28,8 @@ const PUBLISHES: usize = 64;
 pub enum Outgoing {
     /// As a text message.
     Text(String),
+    /// The same, of which its sender says that it is JSON.
+    Json(String),
     /// As a binary message.
     Binary(bytes::Bytes),
 }
@@ -36,14 +39,11 @@ pub enum Outgoing {
 pub struct Publish {
     /// What is to be sent.
     pub messages: Vec<Outgoing>,
-    /// Told when all of it was handed to the feed's socket.
-    pub written: oneshot::Sender<()>,
+    /// How it goes where the feed is a source of events; `None`: it cannot go there.
+    pub post: Option<Post>,
+    /// Told what became of it. Closed: its publisher has given up, and was told that it was not sent; so it is not.
+    pub written: oneshot::Sender<Result<Delivered, Unsent>>,
 }
-
-/// The feed is not open, or has too much to write already. Nothing was sent, or not all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the feed takes no message now")]
-pub struct Down;
 
 /// What all workers share of a channel.
 #[derive(Debug)]
@@ -172,21 +172,33 @@ impl Channel {
         }
     }
 
-    /// Sends `messages` up the feed, and returns once the last was handed to the feed's socket.
+    /// Sends `messages` up the feed, and returns once the last was handed to the feed's socket, or, where the feed is a
+    /// source of events, was answered.
     ///
     /// # Errors
-    /// [`Down`], at once when the feed is not open: nothing waits for it to come back.
+    /// [`Unsent::Down`], at once when the feed is not open: nothing waits for it to come back. What goes by `post` needs no
+    /// open feed, and may fail in the other ways.
     ///
     /// # Cancel safety
-    /// When it is dropped the messages may still be sent.
-    pub async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), Down> {
-        if self.upstream() != Upstream::Up {
-            return Err(Down);
+    /// When it is dropped, messages that were not begun with are not sent any more.
+    pub async fn publish(
+        &self,
+        messages: Vec<Outgoing>,
+        post: Option<Post>,
+    ) -> Result<Delivered, Unsent> {
+        if post.is_none() && self.upstream() != Upstream::Up {
+            return Err(Unsent::Down);
         }
         let (written, answer) = oneshot::channel();
-        let publish = Publish { messages, written };
-        self.publish.try_send(publish).map_err(|_full| Down)?;
-        answer.await.map_err(|_dropped| Down)
+        let publish = Publish {
+            messages,
+            post,
+            written,
+        };
+        self.publish
+            .try_send(publish)
+            .map_err(|_full| Unsent::Down)?;
+        answer.await.unwrap_or(Err(Unsent::Down))
     }
 
     /// Says where the feed stands, and wakes every worker that has subscribers.
@@ -282,16 +294,18 @@ mod tests {
         let log = writer(1).log();
         let (channel, mut publishes) = Channel::of(log);
         let hello = || vec![Outgoing::Text("hello".into())];
-        assert_eq!(channel.publish(hello()).await, Err(Down));
+        let publish = || channel.publish(hello(), None);
+        assert_eq!(publish().await, Err(Unsent::Down));
         channel.set_upstream(Upstream::Up);
         let written = async {
             let publish = publishes.recv().await.unwrap();
             assert_eq!(publish.messages, hello());
-            publish.written.send(()).unwrap();
+            publish.written.send(Ok(Delivered::Taken)).unwrap();
         };
-        assert_eq!(tokio::join!(channel.publish(hello()), written).0, Ok(()));
+        let taken = tokio::join!(publish(), written).0;
+        assert_eq!(taken, Ok(Delivered::Taken));
         let lost = async { drop(publishes.recv().await) };
-        assert_eq!(tokio::join!(channel.publish(hello()), lost).0, Err(Down));
+        assert_eq!(tokio::join!(publish(), lost).0, Err(Unsent::Down));
     }
 
     #[tokio::test]

@@ -165,7 +165,7 @@ pub struct Posts([Count; Posts::STATUSES.len()]);
 
 impl Posts {
     /// The last is any other.
-    const STATUSES: [(u16, &'static str); 17] = [
+    const STATUSES: [(u16, &'static str); 18] = [
         (200, "200"),
         (204, "204"),
         (400, "400"),
@@ -177,6 +177,7 @@ impl Posts {
         (410, "410"),
         (413, "413"),
         (415, "415"),
+        (422, "422"),
         (429, "429"),
         (500, "500"),
         (502, "502"),

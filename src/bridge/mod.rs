@@ -16,6 +16,7 @@ pub mod log;
 pub mod map;
 mod order;
 mod pace;
+pub mod post;
 pub mod rejected;
 mod repeat;
 mod reply;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::post::Answered;
+
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(60);
 /// Answers of one channel, those that are still to come included.
@@ -27,6 +29,8 @@ pub(super) enum Outcome {
     Sent,
     /// The feed answered this.
     Replied(bytes::Bytes),
+    /// The server that it was posted to answered this.
+    Answered(Answered),
     /// It was handed to the feed, which did not answer.
     Unanswered,
 }
@@ -35,6 +39,7 @@ impl Outcome {
     fn len(&self) -> usize {
         match self {
             Self::Replied(reply) => reply.len(),
+            Self::Answered(answered) => answered.body.len(),
             Self::Sent | Self::Unanswered => 0,
         }
     }

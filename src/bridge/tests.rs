@@ -76,6 +76,7 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
             accept_rate: 1_000,
         },
         publish: Some(Publish {
+            url: None,
             max_size: 64 * 1024,
             rate: None,
             reply: None,

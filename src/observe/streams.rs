@@ -129,6 +129,11 @@ impl Row {
     }
 
     /// So many messages more have gone to the client.
+    pub(super) fn receive_messages(&self, count: u64) {
+        add(&self.counts.messages_in, count);
+        self.tally.received_messages(count);
+    }
+
     pub(super) fn send_messages(&self, count: u64) {
         add(&self.counts.messages_out, count);
         self.tally.sent_messages(count);

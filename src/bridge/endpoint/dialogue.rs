@@ -8,21 +8,20 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::num::NonZeroU32;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::StatusCode;
+use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::bridge::channel::{Channel, Outgoing};
+use crate::bridge::channel::Outgoing;
 use crate::bridge::log::Form;
 use crate::bridge::log::form;
-use crate::bridge::{Bridge, Sender};
-use crate::net::ClientAddr;
+use crate::bridge::post::Unsent;
 use crate::observe::access::End;
 use crate::tls::ClientStream;
 use crate::websocket::boundary::{self, Extensions, Opcode};
@@ -31,101 +30,24 @@ use crate::websocket::frame;
 use crate::websocket::inbound::{Inbound, Item};
 
 use super::clock::Ping;
+use super::outlet::{Outlet, Refusal, Sending};
 
 /// A client of which nothing is heard for so long is pinged.
 const PING: Duration = Duration::from_secs(20);
 /// And so long its pong may take.
 const PONG: Duration = Duration::from_secs(10);
-/// How long the feed's socket may take to accept a message.
-const HAND_OVER: Duration = Duration::from_secs(15);
 /// Answers of ours that may wait to be written.
 const ANSWERS: usize = 4 * 1024;
-/// Bytes of a message that is refused anyway.
-const UNWANTED: usize = 64 * 1024;
 /// Pieces that are read before other tasks of the worker have their turn.
 const TURNS: usize = 32;
-
-type Sending = Pin<Box<dyn Future<Output = Result<(), Refusal>>>>;
-
-/// Why a message did not go to the feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    /// Nothing can be published on this bridge.
-    NotAllowed,
-    /// The client sends faster than `publish.rate`.
-    TooMany,
-    /// The feed is not open, or does not take it.
-    FeedDown,
-}
-
-impl Refusal {
-    /// The status that the same message would have had as a `POST`.
-    fn status(self) -> u16 {
-        match self {
-            Self::NotAllowed => 403,
-            Self::TooMany => 429,
-            Self::FeedDown => 503,
-        }
-    }
-
-    fn close(self) -> (CloseCode, End) {
-        match self {
-            Self::NotAllowed | Self::TooMany => (CloseCode::Policy, End::Limit),
-            Self::FeedDown => (CloseCode::TryAgainLater, End::BackendFailed),
-        }
-    }
-}
-
-/// Who may publish what.
-pub(super) struct Outlet {
-    /// Where messages go; `None`: they are refused.
-    pub(super) channel: Option<Arc<Channel>>,
-    /// Bytes of one message.
-    pub(super) max_size: usize,
-    /// How many messages a second; `None`: no limit.
-    pub(super) pace: Option<Pace>,
-}
-
-/// A client's share of what may be published.
-pub(super) struct Pace {
-    bridge: Arc<Bridge>,
-    sender: Sender,
-    rate: NonZeroU32,
-}
-
-impl Pace {
-    /// Whether one more message is within the rate. All that a client sends counts, by `POST` too.
-    fn allows_one(&self) -> bool {
-        let paces = &self.bridge.live.paces;
-        paces
-            .take(self.sender, 1, self.rate, Instant::now())
-            .is_ok()
-    }
-}
-
-impl Outlet {
-    /// What a client of this bridge may say.
-    pub(super) fn of(bridge: &Arc<Bridge>, channel: &Arc<Channel>, client: ClientAddr) -> Self {
-        let publish = bridge.config().publish.as_ref();
-        let pace = |rate| Pace {
-            bridge: bridge.clone(),
-            sender: Sender::of(channel, client),
-            rate,
-        };
-        Self {
-            channel: publish.is_some().then(|| channel.clone()),
-            max_size: publish.map_or(UNWANTED, |publish| publish.max_size),
-            pace: publish.and_then(|publish| publish.rate).map(pace),
-        }
-    }
-}
 
 /// One client's side of the conversation.
 pub(super) struct Dialogue {
     inbound: Inbound,
     form: Form,
-    channel: Option<Arc<Channel>>,
-    pace: Option<Pace>,
+    outlet: Outlet,
+    /// Messages that it has said and that were not asked for yet.
+    messages: u64,
     sending: Option<Sending>,
     waiting: Option<Outgoing>,
     /// Read and not looked at yet.
@@ -148,8 +70,8 @@ impl Dialogue {
         Self {
             inbound: Inbound::new(extensions, outlet.max_size),
             form,
-            channel: outlet.channel,
-            pace: outlet.pace,
+            outlet,
+            messages: 0,
             sending: None,
             waiting: None,
             unread: early,
@@ -216,8 +138,8 @@ impl Dialogue {
         })?;
         match item {
             None | Some(Item::Pong) => {}
-            Some(Item::Text(text)) => self.waiting = Some(Outgoing::Text(text)),
-            Some(Item::Binary(bytes)) => self.waiting = Some(Outgoing::Binary(bytes.into())),
+            Some(Item::Text(text)) => self.say(self.outgoing(text)),
+            Some(Item::Binary(bytes)) => self.say(Outgoing::Binary(bytes.into())),
             Some(Item::Ping(payload)) => self.pong = Some(payload),
             Some(Item::Close(code)) => {
                 self.peer_has_closed = true;
@@ -229,40 +151,59 @@ impl Dialogue {
         Ok(())
     }
 
+    fn say(&mut self, message: Outgoing) {
+        self.messages += 1;
+        self.waiting = Some(message);
+    }
+
+    /// A client that has chosen JSON says by it that what looks like an object or a list is one.
+    fn outgoing(&self, text: String) -> Outgoing {
+        let is_json = self.outlet.address.is_some()
+            && self.has_words()
+            && text.trim_start().starts_with(['{', '['])
+            && serde_json::from_str::<IgnoredAny>(&text).is_ok();
+        match is_json {
+            true => Outgoing::Json(text),
+            false => Outgoing::Text(text),
+        }
+    }
+
+    /// Whether its subprotocol has words of streamgate's own.
+    fn has_words(&self) -> bool {
+        matches!(self.form, Form::WsJson | Form::WsJsonDeflated)
+    }
+
+    /// How many messages it has said since this was asked last.
+    pub(super) fn take_messages(&mut self) -> u64 {
+        std::mem::take(&mut self.messages)
+    }
+
     /// Hands messages to the feed, one after the other.
     fn poll_publish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
             if let Some(sending) = &mut self.sending {
-                let sent = ready!(sending.as_mut().poll(cx));
+                let sent = ready!(Pin::new(sending).poll(cx));
                 self.sending = None;
-                if let Err(refusal) = sent {
-                    self.refuse(refusal)?;
+                match sent.unwrap_or(Err(Unsent::Down)) {
+                    Ok(_delivered) => self.outlet.count(StatusCode::NO_CONTENT),
+                    Err(unsent) => self.refuse(&Refusal::Unsent(unsent))?,
                 }
             }
             let Some(message) = self.waiting.take() else {
                 return Poll::Ready(Ok(()));
             };
-            let Some(channel) = self.channel.clone() else {
-                self.refuse(Refusal::NotAllowed)?;
-                continue;
-            };
-            if self.pace.as_ref().is_some_and(|pace| !pace.allows_one()) {
-                self.refuse(Refusal::TooMany)?;
-                continue;
+            match self.outlet.begin(message) {
+                Ok(sending) => self.sending = Some(sending),
+                Err(refusal) => self.refuse(&refusal)?,
             }
-            self.sending = Some(Box::pin(async move {
-                let sent = timeout(HAND_OVER, channel.publish(vec![message])).await;
-                match sent {
-                    Ok(Ok(())) => Ok(()),
-                    _ => Err(Refusal::FeedDown),
-                }
-            }));
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Result<(), End> {
-        if matches!(self.form, Form::WsJson | Form::WsJsonDeflated) {
-            let status = refusal.status();
+    fn refuse(&mut self, refusal: &Refusal) -> Result<(), End> {
+        let status = refusal.status();
+        self.outlet.count(status);
+        if self.has_words() {
+            let status = status.as_u16();
             let text = format!(r#"{{"event":"streamgate.error","status":{status}}}"#);
             self.answers
                 .extend_from_slice(&form::frame(Opcode::Text, text.as_bytes()));

@@ -10,6 +10,7 @@ mod clock;
 mod dialogue;
 mod filter;
 mod gather;
+mod outlet;
 mod parting;
 mod poll;
 mod position;

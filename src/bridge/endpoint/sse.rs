@@ -248,7 +248,9 @@ impl Subscriber {
             None => self.poll_left(cx).map(|()| End::Client),
             Some(dialogue) => {
                 let record = &mut self.record;
-                dialogue.poll(&mut self.stream, cx, |count| record.received(count))
+                let heard = dialogue.poll(&mut self.stream, cx, |count| record.received(count));
+                record.received_messages(dialogue.take_messages());
+                heard
             }
         }
     }

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::{Instant, timeout};
 
 use crate::bridge::Bridge;
+use crate::bridge::post::Address;
 use crate::observe::access::{End, Kind, StreamRecord};
 use crate::stream::Taken;
 use crate::tls::ClientStream;
@@ -25,7 +27,8 @@ use crate::websocket::frame;
 
 use super::Plan;
 use super::clock::{Clock, Tick};
-use super::dialogue::{Dialogue, Outlet};
+use super::dialogue::Dialogue;
+use super::outlet::Outlet;
 use super::parting::Parting;
 use super::prelude;
 use super::sse::Subscriber;
@@ -51,6 +54,8 @@ pub(super) enum Dialect {
         greeting: Vec<u8>,
         /// What the handshake agreed on.
         extensions: Extensions,
+        /// Where its messages go by `POST`; `None`: they do not.
+        address: Option<Arc<Address>>,
     },
 }
 
@@ -90,9 +95,13 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         Dialect::WebSocket {
             greeting,
             extensions,
+            address,
         } => {
             head = greeting;
-            let outlet = Outlet::of(&bridge, channel, client);
+            let outlet = Outlet {
+                address,
+                ..Outlet::of(&bridge, channel, client, &taken.guard)
+            };
             let conversation = Dialogue::new(form, extensions, outlet, taken.early);
             dialogue = Some(Box::new(conversation));
             if !prelude::has_ping_event(config, form) {

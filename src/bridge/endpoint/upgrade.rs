@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 
 use crate::bridge::log::Form;
+use crate::bridge::post::Address;
 use crate::http::body::Body;
 use crate::http::extended_connect;
 use crate::http::list::members;
@@ -114,6 +115,7 @@ impl Agreement {
         plan.dialect = Dialect::WebSocket {
             greeting,
             extensions: self.extensions,
+            address: Address::of(plan.bridge.config(), asked.captures),
         };
         let stream = HandOver::new(move |taken| task::run(plan, taken));
         if self.version < Version::HTTP_2 {

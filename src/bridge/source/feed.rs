@@ -6,13 +6,12 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::bridge::channel::{Channel, Publish};
+use crate::bridge::channel::Publish;
 use crate::bridge::cursor::Gap;
 use crate::bridge::log::Writer;
 use crate::bridge::map::{self, Upstream};
@@ -21,14 +20,13 @@ use crate::lifecycle::drain;
 use crate::route::Captures;
 use crate::sse::decode::Decoder;
 
+use super::absence::{Absence, Linger, Note, note};
 use super::fault::Fault;
 use super::link::{Activity, Incoming, Link};
 use super::place::Place;
+use super::posts::{Permit, Posts};
 use super::target::{Opening, Target};
 use super::{Event, Life, STABLE, Seat, State, verdict};
-
-/// Old events leave the log within this time after they have become too old.
-const EVICTION: Duration = Duration::from_millis(250);
 
 /// A channel's feed.
 pub(in crate::bridge) struct Feed {
@@ -42,30 +40,17 @@ pub(in crate::bridge) struct Feed {
     life: Life,
     writer: Writer,
     publishes: mpsc::Receiver<Publish>,
+    posts: Posts,
     linger: Linger,
     /// Since when it has been down, after it was up.
     down: Option<Instant>,
-}
-
-/// Whether anybody still wants the feed.
-#[derive(Debug, Default)]
-struct Linger {
-    is_draining: bool,
-    due: Option<Instant>,
-}
-
-/// What the feed is told, or finds on its clock.
-enum Note {
-    Unused,
-    Draining,
-    Due,
 }
 
 /// What happened to an open feed.
 enum Happened {
     Noted(Note),
     Link(Activity),
-    Publish(Option<Publish>),
+    Publish(Option<(Publish, Permit)>),
 }
 
 impl Feed {
@@ -84,6 +69,7 @@ impl Feed {
         let place = place.map(|resume| Place::new(resume, captures));
         let decoder = Decoder::new(config.max_message, None);
         Self {
+            posts: Posts::new(config.clone()),
             seat,
             targets,
             opening,
@@ -113,6 +99,8 @@ impl Feed {
                 seat: &self.seat,
                 writer: &mut self.writer,
                 publishes: &mut self.publishes,
+                posts: &self.posts,
+                kind: target.kind,
                 linger: &mut self.linger,
             };
             let attempt = Link::open(target, &config, &self.opening, resume, &self.decoder);
@@ -168,6 +156,17 @@ impl Feed {
         ControlFlow::Break(())
     }
 
+    fn absence(&mut self) -> Absence<'_> {
+        Absence {
+            seat: &self.seat,
+            writer: &mut self.writer,
+            publishes: &mut self.publishes,
+            posts: &self.posts,
+            kind: self.targets[self.life.source()].kind,
+            linger: &mut self.linger,
+        }
+    }
+
     fn farewell(&self) -> CloseCode {
         if self.linger.is_draining {
             return CloseCode::Away;
@@ -184,12 +183,7 @@ impl Feed {
         let wait = self.life.wait(fastrand::f64()).max(asked);
         tracing::warn!(%channel, %source, error = %fault, retry_ms = wait.as_millis() as u64, "feed lost");
         let due = Instant::now() + wait;
-        let mut absence = Absence {
-            seat: &self.seat,
-            writer: &mut self.writer,
-            publishes: &mut self.publishes,
-            linger: &mut self.linger,
-        };
+        let mut absence = self.absence();
         tokio::select! {
             () = absence.attend(guard) => return ControlFlow::Break(()),
             () = sleep_until(due) => {}
@@ -203,12 +197,7 @@ impl Feed {
         let channel = self.seat.channel().clone();
         tracing::info!(channel = %channel.name(), "feed ended, as it says");
         channel.set_upstream(Upstream::Ended);
-        let mut absence = Absence {
-            seat: &self.seat,
-            writer: &mut self.writer,
-            publishes: &mut self.publishes,
-            linger: &mut self.linger,
-        };
+        let mut absence = self.absence();
         tokio::select! {
             () = absence.attend(guard) => ControlFlow::Break(()),
             () = channel.entered() => ControlFlow::Continue(()),
@@ -250,7 +239,7 @@ impl Feed {
             let happened = tokio::select! {
                 note = note(&channel, guard, self.linger.is_draining, due) => Happened::Noted(note),
                 activity = poll_fn(|cx| link.poll(cx, &mut deliver)) => Happened::Link(activity),
-                publish = self.publishes.recv(), if link.takes_publish() => Happened::Publish(publish),
+                publish = self.posts.next(&mut self.publishes), if link.takes_publish() => Happened::Publish(publish),
             };
             match happened {
                 Happened::Noted(note) => {
@@ -275,7 +264,7 @@ impl Feed {
                     }
                 }
                 Happened::Link(Activity::Lost(fault)) => return Err(fault),
-                Happened::Publish(Some(publish)) => link.publish(publish)?,
+                Happened::Publish(Some(publish)) => link.publish(publish, &self.posts, guard)?,
                 // The channel holds the sender and lives as long as this task.
                 Happened::Publish(None) => return Ok(()),
             }
@@ -316,83 +305,5 @@ impl Feed {
         if let Some(code) = fault.close_code() {
             link.close(code).await;
         }
-    }
-}
-
-/// The feed's task while there is no connection.
-struct Absence<'a> {
-    seat: &'a Seat,
-    writer: &'a mut Writer,
-    publishes: &'a mut mpsc::Receiver<Publish>,
-    linger: &'a mut Linger,
-}
-
-impl Absence<'_> {
-    /// Lets events grow old and publishers know that the feed is down, until the feed is no longer wanted.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when it is dropped and called again.
-    async fn attend(&mut self, guard: &drain::Guard) {
-        loop {
-            let due = self.linger.next_due(self.writer);
-            let note = tokio::select! {
-                note = note(self.seat.channel(), guard, self.linger.is_draining, due) => note,
-                // Dropped: the publisher learns that nothing was sent.
-                publish = self.publishes.recv() => { drop(publish); continue }
-            };
-            let now = Instant::now();
-            self.writer.evict(now);
-            if self.linger.heed(&note, self.seat, now).is_break() {
-                return;
-            }
-        }
-    }
-}
-
-impl Linger {
-    fn next_due(&self, writer: &Writer) -> Option<Instant> {
-        let eviction = writer.next_expiry().map(|expiry| expiry + EVICTION);
-        self.due.into_iter().chain(eviction).min()
-    }
-
-    /// Breaks when the channel was given up, which can only be once nobody uses it.
-    fn heed(&mut self, note: &Note, seat: &Seat, now: Instant) -> ControlFlow<()> {
-        let linger = match self.is_draining {
-            true => Duration::ZERO,
-            false => seat.bridge().config().idle.linger,
-        };
-        match note {
-            Note::Unused => self.due = Some(now + linger),
-            Note::Draining => {
-                self.is_draining = true;
-                self.due = (seat.channel().users() == 0).then_some(now);
-            }
-            Note::Due => {}
-        }
-        if self.due.take_if(|due| *due <= now).is_some() && seat.retire() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// # Cancel safety
-/// Nothing is lost when it is dropped and called again.
-async fn note(
-    channel: &Channel,
-    guard: &drain::Guard,
-    is_draining: bool,
-    due: Option<Instant>,
-) -> Note {
-    let timer = async {
-        match due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = channel.unused() => Note::Unused,
-        _deadline = guard.draining(), if !is_draining => Note::Draining,
-        () = timer => Note::Due,
     }
 }

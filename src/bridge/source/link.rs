@@ -9,10 +9,12 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use crate::bridge::channel::Publish;
 use crate::bridge::map;
 use crate::config::model::{Bridge, FeedKind};
+use crate::lifecycle::drain;
 use crate::sse::decode::Decoder;
 
 use super::event_source::EventSource;
 use super::fault::Fault;
+use super::posts::{Permit, Posts};
 use super::target::{Opening, Target};
 use super::websocket::WebSocket;
 
@@ -96,13 +98,18 @@ impl Link {
         }
     }
 
-    /// Writes `publish`; its publisher is told when the socket has taken the last byte. An event source takes nothing,
-    /// which its publisher learns at once.
-    pub(super) fn publish(&mut self, publish: Publish) -> Result<(), Fault> {
+    /// Writes `publish`, or, for an event source, which takes nothing, gives it to `posts`. Its publisher is told when
+    /// the socket has taken the last byte, or of the answer.
+    pub(super) fn publish(
+        &mut self,
+        (publish, permit): (Publish, Permit),
+        posts: &Posts,
+        guard: &drain::Guard,
+    ) -> Result<(), Fault> {
         match self {
             Self::WebSocket(link) => link.publish(publish),
             Self::EventSource(_) => {
-                drop(publish);
+                posts.send(publish, permit, guard);
                 Ok(())
             }
         }

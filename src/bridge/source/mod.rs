@@ -2,11 +2,13 @@
 //!
 //! [`Life`] decides without any I/O: which address is next, how long to wait, when a feed counts as stable.
 
+mod absence;
 mod event_source;
 mod fault;
 pub(super) mod feed;
 mod link;
 mod place;
+mod posts;
 mod sieved;
 mod target;
 mod verdict;

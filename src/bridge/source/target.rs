@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::Empty;
 
+use crate::bridge::post;
 use crate::config::model::{Bridge, Expected, FeedKind};
 use crate::net::ServerAddr;
-use crate::route::template::HEADER;
 use crate::route::{Captures, Escape};
 use crate::tls::client::Offer;
 use crate::upstream::connect::{self, Manner};
@@ -102,25 +102,13 @@ pub(super) struct Greeting {
 
 impl Opening {
     pub(super) fn of(config: &Bridge, captures: &Captures) -> Self {
-        let mut forwarded = HeaderMap::new();
-        for name in &config.connect.forward {
-            forwarded.extend(field(name, captures).map(|value| (name.clone(), value)));
-        }
         let greeting = |greeting: &crate::config::model::Greeting| Greeting {
             text: greeting.text.render(captures, Escape::Json),
             expect: greeting.expect.clone(),
         };
         Self {
-            forwarded,
+            forwarded: post::forwarded(config, captures),
             greetings: config.connect.send.iter().map(greeting).collect(),
         }
     }
-}
-
-/// What the client's request said in this field; nothing is printed of it.
-fn field(name: &HeaderName, captures: &Captures) -> Option<HeaderValue> {
-    let value = captures.get(&format!("{HEADER}{name}"))?;
-    let mut value = HeaderValue::from_str(value).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

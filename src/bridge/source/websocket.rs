@@ -21,6 +21,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use crate::bridge::channel::{Outgoing, Publish};
 use crate::bridge::map;
+use crate::bridge::post::{Delivered, Unsent};
 use crate::config::model::{Bridge, Expected, FeedIdle, Keepalive};
 use crate::json::Json;
 use crate::websocket::boundary::Extensions;
@@ -53,7 +54,7 @@ pub(super) struct WebSocket {
     /// Until when what was written must have been taken; `None`: nothing is unwritten.
     write_due: Option<Instant>,
     /// Who is to be told when it was.
-    written: Option<oneshot::Sender<()>>,
+    written: Option<oneshot::Sender<Result<Delivered, Unsent>>>,
     keepalive: Option<(Keepalive, Instant)>,
     watch: Watch,
     /// Whether the feed was told where to go on.
@@ -145,11 +146,15 @@ impl WebSocket {
         self.write_due.is_none()
     }
 
-    /// Writes `publish`; its publisher is told when the socket has taken the last byte.
+    /// Writes `publish`; its publisher is told when the socket has taken the last byte. Who does not wait any more was
+    /// told that nothing was sent.
     pub(super) fn publish(&mut self, publish: Publish) -> Result<(), Fault> {
+        if publish.written.is_closed() {
+            return Ok(());
+        }
         for message in publish.messages {
             self.write(match message {
-                Outgoing::Text(text) => tungstenite::Message::text(text),
+                Outgoing::Text(text) | Outgoing::Json(text) => tungstenite::Message::text(text),
                 Outgoing::Binary(bytes) => tungstenite::Message::Binary(bytes),
             })?;
         }
@@ -256,7 +261,7 @@ impl WebSocket {
         self.write_due = None;
         if let Some(written) = self.written.take() {
             // A publisher that has gone away does not want to know.
-            let _ = written.send(());
+            let _ = written.send(Ok(Delivered::Taken));
         }
         Poll::Ready(Ok(()))
     }

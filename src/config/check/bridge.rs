@@ -20,8 +20,7 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
     feed::check_eager(table, &share_key, context);
     let mode = table.mode.map_or(Mode::Shared, |mode| mode.0);
     let mut bridge = Bridge {
-        tls: feed::tls(table, &source, context),
-        source,
+        tls: None,
         mode,
         share_key,
         connect,
@@ -51,11 +50,13 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
                 .map_or(seconds(3), |time| time.0),
         },
         limits: limits(&table.limits),
-        publish: publish::check(&table.publish, mode, context),
+        publish: publish::check(table, &source, context),
+        source,
         close_map: publish::close_map(&table.close_map, mode, context),
         open_event: table.open_event.value().copied().unwrap_or(true),
         name,
     };
+    bridge.tls = feed::tls(table, &bridge, context);
     bridge.snapshot = mapping::snapshot(table, &bridge, context);
     warn_of_short_replay(table, &bridge, context);
     bridge

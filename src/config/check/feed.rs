@@ -2,7 +2,7 @@
 
 use crate::config::check::server_tls::{self, Peers};
 use crate::config::check::{Context, seconds, secret};
-use crate::config::model::{FeedConnect, Keepalive, Mode, Resume, Source};
+use crate::config::model::{Bridge, FeedConnect, Keepalive, Mode, Resume, Source};
 use crate::config::schema::bridge;
 use crate::config::schema::decode::Field;
 use crate::config::schema::feed::{Connect, FeedUrl};
@@ -174,16 +174,19 @@ pub(super) fn check_eager(table: &bridge::Bridge, key: &Template, context: &mut 
 
 pub(super) fn tls(
     table: &bridge::Bridge,
-    source: &[Source],
+    bridge: &Bridge,
     context: &mut Context<'_>,
 ) -> Option<ServerTls> {
     let without = "`tls` has no effect: none of the sources is `wss://` or `https://`";
+    let sources = bridge.source.iter().map(|source| &source.server);
+    let publish = bridge.publish.as_ref();
+    let url = publish.and_then(|publish| publish.url.as_ref());
     let peers = Peers {
-        speak_tls: source
-            .iter()
-            .any(|source| source.server.scheme == Scheme::Https),
+        speak_tls: sources
+            .chain(url.map(|url| &url.server))
+            .any(|server| server.scheme == Scheme::Https),
         place: table.source.key().unwrap_or(table.place()),
-        without: (!source.is_empty()).then_some(without),
+        without: (!bridge.source.is_empty()).then_some(without),
     };
     server_tls::check(&table.tls, &peers, context)
 }

@@ -3,25 +3,30 @@
 use std::collections::BTreeMap;
 
 use crate::config::check::{Context, seconds, to_usize};
-use crate::config::model::{Mode, Publish, Reply, Verdict};
+use crate::config::model::{FeedKind, Mode, PostUrl, Publish, Reply, Source, Verdict};
 use crate::config::schema::decode::Field;
-use crate::config::schema::publish;
 use crate::config::schema::table::Table;
+use crate::config::schema::{bridge, publish};
 
 /// `publish`: on when it was enabled, in session mode unless it was disabled.
 pub(crate) fn check(
-    table: &Field<publish::Publish>,
-    mode: Mode,
+    bridge: &bridge::Bridge,
+    source: &[Source],
     context: &mut Context<'_>,
 ) -> Option<Publish> {
+    let table = &bridge.publish;
+    let mode = bridge.mode.map_or(Mode::Shared, |mode| mode.0);
     let reply = table
         .get(|publish| &publish.reply)
         .and_then(|table| reply(table, context));
     let enabled = table.get(|publish| &publish.enabled).copied();
-    if enabled.unwrap_or(mode == Mode::Session) {
+    // What cannot have a way is not there unless it is asked for.
+    let has_way = takes_all(source) || table.value().is_some_and(|table| !table.url.is_absent());
+    if enabled.unwrap_or(mode == Mode::Session && has_way) {
         let max_size = table.get(|publish| &publish.max_size);
         let rate = table.get(|publish| &publish.rate);
         return Some(Publish {
+            url: url(bridge, source, context),
             max_size: max_size.map_or(64 * 1024, |size| to_usize(size.0)),
             rate: rate.and_then(|rate| rate.0),
             reply,
@@ -31,11 +36,50 @@ pub(crate) fn check(
     let forgotten = table.value().filter(|publish| publish.enabled.is_absent());
     let key = forgotten.and_then(|publish| {
         let (max_size, rate) = (publish.max_size.key(), publish.rate.key());
-        max_size.or(rate).or(publish.reply.key())
+        let url = publish.url.key();
+        url.or(max_size).or(rate).or(publish.reply.key())
     });
     if let Some(key) = key {
         let finding = context.diagnostics.warning(key, "`publish` is not enabled");
         finding.hint("`enabled = true` lets clients send messages to the feed");
+    }
+    None
+}
+
+/// Whether each of the sources takes messages on its own connection.
+fn takes_all(source: &[Source]) -> bool {
+    let is_websocket = |source: &Source| source.kind == FeedKind::WebSocket;
+    source.iter().all(is_websocket)
+}
+
+/// A source of events takes no messages on its own connection, so another address has to; a WebSocket does.
+fn url(bridge: &bridge::Bridge, source: &[Source], context: &mut Context<'_>) -> Option<PostUrl> {
+    let needs_one = !takes_all(source);
+    let publish = bridge.publish.value();
+    let url = publish.map(|publish| &publish.url);
+    if let Some(url) = url.and_then(Field::located) {
+        if !needs_one && !source.is_empty() {
+            let message =
+                "`url` means nothing here: each `source` is a WebSocket, which messages go to";
+            let finding = context.diagnostics.error(url.place, message);
+            finding.hint("it is for a `source` that is `http://` or `https://`");
+            return None;
+        }
+        return Some(PostUrl {
+            server: url.value.server.clone(),
+            path: url.value.path.clone(),
+        });
+    }
+    // A key that is broken or misspelt has been told.
+    let is_told = matches!(bridge.publish, Field::Broken)
+        || publish.is_some_and(|publish| !publish.url.is_absent() || publish.has_unknown_key());
+    if needs_one && !is_told {
+        let place = bridge.publish.key().or(bridge.source.key());
+        let message = "messages have no way to a `source` of server-sent events";
+        let finding = context
+            .diagnostics
+            .error(place.unwrap_or(bridge.place()), message);
+        finding.hint("`publish.url = \"https://…\"` says where they are posted to; `publish.enabled = false`: nothing can be sent");
     }
     None
 }

@@ -356,9 +356,20 @@ pub struct BridgeLimits {
     pub accept_rate: u32,
 }
 
+/// `publish.url`: where messages for a source of server-sent events go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostUrl {
+    /// Where it is, in clear text or over TLS.
+    pub server: ServerAddr,
+    /// Path and query; a name's value is percent-encoded as one segment.
+    pub path: Template,
+}
+
 /// `publish = { … }`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
+    /// Where messages go by `POST` while the source is one of server-sent events; `None`: no source is.
+    pub url: Option<PostUrl>,
     /// Bytes of one message; 413 beyond. Default 64 KiB.
     pub max_size: usize,
     /// Messages a second of one session, or of one client's address; 429 beyond. Default none (`"0"`).

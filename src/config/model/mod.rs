@@ -28,8 +28,8 @@ pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, RE
 pub use balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
 pub use bridge::{
     Backoff, Bridge, BridgeLimits, Expected, FeedConnect, FeedIdle, FeedKind, Greeting, Keepalive,
-    Mode, OnGap, Publish, Replay, Reply, Resume, Retry, Slow, SlowPolicy, SnapshotCaps, Source,
-    Start, Verdict,
+    Mode, OnGap, PostUrl, Publish, Replay, Reply, Resume, Retry, Slow, SlowPolicy, SnapshotCaps,
+    Source, Start, Verdict,
 };
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};

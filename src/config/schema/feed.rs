@@ -12,7 +12,7 @@ use crate::config::schema::scalar::{Refusal, Scalar, Text};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::config::schema::url::{self, Url};
 use crate::net::{Place, Scheme, ServerAddr};
-use crate::route::Template;
+use crate::route::{Template, template};
 
 table! {
     /// `connect = { … }`: how a connection to the feed is opened.
@@ -57,43 +57,68 @@ impl Scalar for FeedUrl {
     const EXPECTED: &'static str = "a feed's URL such as \"ws://127.0.0.1:9000/feed\"";
 
     fn parse(text: &str) -> Result<Self, Refusal> {
-        let authority_has_names = text.split_once("://").is_some_and(|(_, after)| {
-            after
-                .split(['/', '?'])
-                .next()
-                .is_some_and(|authority| authority.contains(['{', '}']))
-        });
-        if authority_has_names {
-            // A client would choose the host that this process connects to.
-            return Err(Refusal::malformed(
-                "`{names}` can stand in path and query only",
-            ));
-        }
-        let Url {
-            scheme,
-            authority,
-            rest,
-        } = url::parse(text, &SCHEMES)?;
-        check_target(rest)?;
-        let target = if rest.starts_with('/') {
-            rest.to_owned()
-        } else {
-            format!("/{rest}")
-        };
-        let path =
-            Template::parse(&target).map_err(|error| Refusal::malformed(error.to_string()))?;
+        let (scheme, server, path) = parse_with_names(text, &SCHEMES)?;
         let kind = match scheme {
             "ws" | "wss" => FeedKind::WebSocket,
             _ => FeedKind::EventSource,
         };
-        let scheme = match scheme {
-            "wss" | "https" => Scheme::Https,
-            _ => Scheme::Http,
-        };
-        let place = Place::Tcp(authority);
-        let server = ServerAddr { scheme, place };
         Ok(Self { kind, server, path })
     }
+}
+
+/// `https://host:port/path?query`, with `{names}` in path and query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PostUrl {
+    pub(crate) server: ServerAddr,
+    pub(crate) path: Template,
+}
+
+impl Scalar for PostUrl {
+    const EXPECTED: &'static str = "a URL such as \"http://127.0.0.1:9000/rooms/{room}\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let (_, server, path) = parse_with_names(text, &[("http", 80), ("https", 443)])?;
+        Ok(Self { server, path })
+    }
+}
+
+/// The scheme, the server, and the target of a URL of one of `schemes`.
+fn parse_with_names(
+    text: &str,
+    schemes: &[url::Scheme],
+) -> Result<(&'static str, ServerAddr, Template), Refusal> {
+    let authority_has_names = text.split_once("://").is_some_and(|(_, after)| {
+        after
+            .split(['/', '?'])
+            .next()
+            .is_some_and(|authority| authority.contains(['{', '}']))
+    });
+    if authority_has_names {
+        // A client would choose the host that this process connects to.
+        return Err(Refusal::malformed(
+            "`{names}` can stand in path and query only",
+        ));
+    }
+    let Url {
+        scheme,
+        authority,
+        rest,
+    } = url::parse(text, schemes)?;
+    check_target(rest)?;
+    let target = if rest.starts_with('/') {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    };
+    let path = Template::parse(&target).map_err(|error| Refusal::malformed(error.to_string()))?;
+    let server = ServerAddr {
+        scheme: match scheme {
+            "wss" | "https" => Scheme::Https,
+            _ => Scheme::Http,
+        },
+        place: Place::Tcp(authority),
+    };
+    Ok((scheme, server, path))
 }
 
 /// Path and query as they can be sent (RFC 3986 §3.3, §3.4), but for the names.
@@ -101,6 +126,18 @@ fn check_target(target: &str) -> Result<(), Refusal> {
     if target.contains('#') {
         return Err(Refusal::malformed(
             "a fragment is not allowed (RFC 6455 §3)",
+        ));
+    }
+    if [template::QUERY, template::HEADER]
+        .iter()
+        .any(|part| target.contains(&format!("{{{part}")))
+    {
+        // A token of the query would stand in the logs of the server it is sent to.
+        let refusal = Refusal::malformed(
+            "only names of the route's path can stand in it, no `{query.…}` and no `{header.…}`",
+        );
+        return Err(refusal.with_hint(
+            "`{query.name}` can stand in `connect.send`; `connect.forward` passes fields on",
         ));
     }
     check_characters(target)

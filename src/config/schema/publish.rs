@@ -5,6 +5,7 @@ use toml::de::DeValue;
 
 use crate::config::model::Verdict;
 use crate::config::schema::decode::{Decode, Key, Reader, mismatch};
+use crate::config::schema::feed::PostUrl;
 use crate::config::schema::scalar::{Refusal, Scalar};
 use crate::config::schema::table::table;
 use crate::config::units::{MIB, MINUTE, Period, RateLimit, Size};
@@ -12,8 +13,13 @@ use crate::config::units::{MIB, MINUTE, Period, RateLimit, Size};
 table! {
     /// `publish = { … }`: the way back.
     Publish, "`publish` of a `[bridge.NAME]`", "a table, `publish = { … }`" {
-        /// Whether `POST` on the route's path sends a message to the feed. Default `false`, in session mode `true`.
+        /// Whether `POST` on the route's path sends a message to the feed. Default `false`, in session mode `true`
+        /// where messages have a way to the feed.
         enabled: bool,
+        /// Where messages for a source of server-sent events go, each by a `POST` of its own: `http://` or `https://` (by the
+        /// bridge's `tls`), with names of the route's path in path and query. `connect.headers` and `connect.forward` are sent
+        /// with it. Required where messages can be sent and a `source` is `http://` or `https://`, and for no others.
+        url: PostUrl,
         /// The longest message; 413 beyond. Default `"64KiB"`, up to `"16MiB"`.
         max_size: Size<1, { 16 * MIB }>,
         /// Messages a second from one client, that is one session, or in shared mode one address (IPv6 by /64); 429 beyond.

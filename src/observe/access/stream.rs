@@ -54,6 +54,11 @@ impl StreamRecord {
         self.listed.row().receive(bytes as u64);
     }
 
+    /// So many messages have come from the client.
+    pub fn received_messages(&mut self, count: u64) {
+        self.listed.row().receive_messages(count);
+    }
+
     /// So many messages, or events, have gone to the client.
     pub fn sent_messages(&mut self, count: u64) {
         self.listed.row().send_messages(count);

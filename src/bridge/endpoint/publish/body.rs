@@ -81,9 +81,13 @@ pub(super) fn messages(form: Form, body: Bytes) -> Result<Vec<Outgoing>, Problem
     if form != Form::Text && !lines.iter().all(is_json) {
         return Err(Problem::BadRequest("the body is not JSON"));
     }
+    let message = match form {
+        Form::Text | Form::Binary => Outgoing::Text,
+        Form::Json | Form::JsonLines => Outgoing::Json,
+    };
     Ok(lines
         .into_iter()
-        .map(|line| Outgoing::Text(line.to_owned()))
+        .map(|line| message(line.to_owned()))
         .collect())
 }
 
@@ -95,6 +99,10 @@ mod tests {
         Outgoing::Text(text.into())
     }
 
+    fn json(text: &str) -> Outgoing {
+        Outgoing::Json(text.into())
+    }
+
     #[test]
     fn a_body_becomes_messages_by_its_type() {
         type Row = (Form, &'static [u8], Option<Vec<Outgoing>>);
@@ -102,13 +110,13 @@ mod tests {
             (Form::Text, b"a\nb", Some(vec![text("a\nb")])),
             (Form::Text, b"\xff", None),
             (Form::Text, b"", None),
-            (Form::Json, b"{\"a\":1}", Some(vec![text("{\"a\":1}")])),
+            (Form::Json, b"{\"a\":1}", Some(vec![json("{\"a\":1}")])),
             (Form::Json, b"{\"a\":", None),
             (Form::Json, b"1 2", None),
             (
                 Form::JsonLines,
                 b"1\r\n\n2\n",
-                Some(vec![text("1"), text("2")]),
+                Some(vec![json("1"), json("2")]),
             ),
             (Form::JsonLines, b"1\nx\n", None),
             (Form::JsonLines, b"\n \n", None),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::bridge::channel::{Channel, Outgoing};
 use crate::bridge::map::Upstream;
 use crate::bridge::order::Place;
+use crate::bridge::post::{Delivered, Post, Unsent};
 use crate::bridge::repeat::{First, Outcome};
 use crate::bridge::reply::Awaited;
 use crate::config::model::Reply;
@@ -19,11 +20,15 @@ use super::Target;
 
 /// How long the feed may take to accept a message.
 const WRITE: Duration = Duration::from_secs(15);
+/// How long it may take until all messages of a request are posted and answered.
+const POSTED: Duration = Duration::from_secs(30);
 
 /// Messages that are to be sent, in their order and together.
 pub(super) struct Delivery {
     pub(super) target: Target,
     pub(super) messages: Vec<Outgoing>,
+    /// How they go where the feed is a source of events.
+    pub(super) post: Option<Post>,
     /// Their place in the order of a session.
     pub(super) number: Option<u64>,
     pub(super) reply: Option<Reply>,
@@ -33,10 +38,10 @@ pub(super) struct Delivery {
 }
 
 /// Why messages were not sent, or not all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Undelivered {
-    /// The feed is not open.
-    Down,
+    /// They did not reach the feed, or it refused them.
+    Unsent(Unsent),
     /// The session is over.
     Over,
     /// Too many wait for their answers.
@@ -69,15 +74,16 @@ impl Delivery {
         };
         // Before the message is sent: the answer may be quick.
         let awaited = self.awaited(&channel)?;
-        let sent = timeout(WRITE, channel.publish(self.messages)).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            return Err(down(&channel));
-        }
+        let delivered = hand_over(&channel, self.messages, self.post).await;
+        let delivered = delivered.map_err(|unsent| undelivered(&channel, unsent))?;
         if let Some(turn) = turn {
             turn.sent();
         }
         let (Some(awaited), Some(reply)) = (awaited, self.reply) else {
-            return Ok(Outcome::Sent);
+            return Ok(match delivered {
+                Delivered::Taken => Outcome::Sent,
+                Delivered::Answered(answered) => Outcome::Answered(answered),
+            });
         };
         match timeout(reply.timeout, awaited.found()).await {
             Ok(Some(found)) => Ok(Outcome::Replied(found.into())),
@@ -88,7 +94,7 @@ impl Delivery {
     /// The answer to a message that is sent alone. Which answer were that of several?
     fn awaited(&self, channel: &Channel) -> Result<Option<Awaited>, Undelivered> {
         match (&self.reply, self.messages.as_slice()) {
-            (Some(reply), [Outgoing::Text(text)]) => channel
+            (Some(reply), [Outgoing::Text(text) | Outgoing::Json(text)]) => channel
                 .replies
                 .expect(&reply.pointer, text)
                 .map_err(|_crowded| Undelivered::Crowded),
@@ -101,13 +107,31 @@ async fn enter(channel: &Channel, number: Option<u64>) -> Option<Place> {
     Some(channel.session()?.order.enter(number?).await)
 }
 
+/// Hands `messages` to the feed's task, and waits for what becomes of them, but not for ever.
+///
+/// # Cancel safety
+/// As [`Channel::publish`].
+pub(in crate::bridge::endpoint) async fn hand_over(
+    channel: &Channel,
+    messages: Vec<Outgoing>,
+    post: Option<Post>,
+) -> Result<Delivered, Unsent> {
+    // Who is not written to a socket in time is not sent any more; who is posted may be.
+    let (limit, late) = match &post {
+        None => (WRITE, Unsent::Down),
+        Some(_) => (POSTED, Unsent::Late),
+    };
+    let sent = timeout(limit, channel.publish(messages, post)).await;
+    sent.unwrap_or(Err(late))
+}
+
 /// A session without its feed is over; else the feed may come.
-fn down(channel: &Channel) -> Undelivered {
+fn undelivered(channel: &Channel, unsent: Unsent) -> Undelivered {
     let is_over = channel.upstream() == Upstream::Gone || was_lost(channel);
-    if channel.session().is_some() && is_over {
+    if unsent == Unsent::Down && channel.session().is_some() && is_over {
         return Undelivered::Over;
     }
-    Undelivered::Down
+    Undelivered::Unsent(unsent)
 }
 
 fn was_lost(channel: &Channel) -> bool {

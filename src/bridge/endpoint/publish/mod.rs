@@ -1,11 +1,12 @@
 //! `POST`: the way back, from a browser to the feed.
 //!
-//! Nothing is queued while the feed is down: a 2xx says that every message was handed to the feed's socket. What may be
+//! Nothing is queued while the feed is down: a 2xx says that every message was handed to the feed's socket, or was taken
+//! by the server that it was posted to, whose answer is then the client's. What may be
 //! sent twice by a client that could not know better is sent once: by its number in a session ([`crate::bridge::order`]),
 //! or by its `Idempotency-Key`.
 
 mod body;
-mod deliver;
+pub(super) mod deliver;
 pub(super) mod site;
 mod terms;
 
@@ -17,6 +18,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio::time::{Instant, timeout};
 
 use crate::bridge::channel::Channel;
+use crate::bridge::post::{Address, Answered, Post, Unsent};
 use crate::bridge::repeat::{Begun, First, Outcome};
 use crate::bridge::{Bridge, Lease, Sender};
 use crate::config::model;
@@ -30,6 +32,8 @@ use super::Asked;
 use self::deliver::{Delivery, Undelivered};
 use self::terms::Terms;
 
+/// When to try again where nobody says more.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(30);
 
@@ -102,9 +106,15 @@ where
         },
         None => None,
     };
+    let address = Address::of(bridge.config(), asked.captures);
+    let post = address.map(|address| Post {
+        address,
+        key: terms.idempotency_key,
+    });
     let delivery = Delivery {
         target,
         messages,
+        post,
         number: terms.number,
         reply: publish.reply.clone(),
         first,
@@ -159,13 +169,14 @@ fn told(outcome: Outcome) -> Result<Answer, Problem> {
             Ok(Answer::Response(response))
         }
         Outcome::Replied(reply) => Ok(json(StatusCode::OK, reply)),
+        Outcome::Answered(answered) => Ok(given_on(answered)),
         Outcome::Unanswered => Err(Problem::Gateway(GatewayFault::ResponseTimeout)),
     }
 }
 
 fn refused(undelivered: Undelivered) -> Result<Answer, Problem> {
     match undelivered {
-        Undelivered::Down => Err(down()),
+        Undelivered::Unsent(unsent) => unsent_is(unsent),
         Undelivered::Over => Err(GONE),
         Undelivered::Crowded => Err(crowded()),
         Undelivered::TooEarly { expected } => {
@@ -173,6 +184,42 @@ fn refused(undelivered: Undelivered) -> Result<Answer, Problem> {
             Ok(json(StatusCode::CONFLICT, body.into()))
         }
     }
+}
+
+fn unsent_is(unsent: Unsent) -> Result<Answer, Problem> {
+    match unsent {
+        Unsent::Down => Err(down()),
+        Unsent::Unavailable { retry_after } => Err(Problem::Unavailable {
+            retry_after: retry_after.unwrap_or(SOON),
+            reason: "the feed takes no messages now",
+        }),
+        Unsent::Refused(answered) => Ok(given_on(answered)),
+        Unsent::BadAnswer => Err(Problem::Gateway(GatewayFault::ProtocolError)),
+        Unsent::Late => Err(Problem::Gateway(GatewayFault::ResponseTimeout)),
+    }
+}
+
+/// The answer of the server that a message was posted to, without what is between it and us.
+fn given_on(answered: Answered) -> Answer {
+    let mut response = Response::new(Body::from(answered.body.clone()));
+    *response.status_mut() = answered.status;
+    let headers = response.headers_mut();
+    let kind = answered.content_type.filter(|_| !answered.body.is_empty());
+    headers.extend(kind.map(|kind| (header::CONTENT_TYPE, kind)));
+    let no_store = HeaderValue::from_static("no-store");
+    headers.insert(header::CACHE_CONTROL, no_store);
+    let nosniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    if answered.status == StatusCode::TOO_MANY_REQUESTS {
+        let wait = answered.retry_after.unwrap_or(SOON).max(SOON);
+        headers.insert(header::RETRY_AFTER, wait.as_secs().into());
+    }
+    if answered.status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 §11.6.1: at least one challenge. The server's own is for whoever asks it, which is streamgate.
+        let challenge = HeaderValue::from_static("Bearer");
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    Answer::Response(response)
 }
 
 fn json(status: StatusCode, body: Bytes) -> Answer {
@@ -187,14 +234,14 @@ fn json(status: StatusCode, body: Bytes) -> Answer {
 
 fn down() -> Problem {
     Problem::Unavailable {
-        retry_after: Duration::from_secs(1),
+        retry_after: SOON,
         reason: "the feed is not open",
     }
 }
 
 fn crowded() -> Problem {
     Problem::Unavailable {
-        retry_after: Duration::from_secs(1),
+        retry_after: SOON,
         reason: "too many messages are under way",
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
-use http::{HeaderMap, header, request};
+use http::{HeaderMap, HeaderValue, header, request};
 
 use crate::bridge::Sender;
 use crate::bridge::endpoint::asks;
@@ -24,7 +24,9 @@ pub(super) struct Terms {
     pub(super) session: Option<SessionId>,
     /// `Streamgate-Seq`: the message's number in its session.
     pub(super) number: Option<u64>,
-    /// `Idempotency-Key`, and what the client authenticates itself by.
+    /// `Idempotency-Key`, as it is passed on.
+    pub(super) idempotency_key: Option<HeaderValue>,
+    /// The same with what the client authenticates itself by.
     key: Option<Hash>,
 }
 
@@ -45,6 +47,7 @@ impl Terms {
             session: asks::session(headers, head.uri.query()),
             number,
             key: key(headers)?,
+            idempotency_key: headers.get("idempotency-key").cloned(),
         })
     }
 

@@ -5,12 +5,15 @@ use std::num::NonZeroU32;
 use std::task::Poll;
 
 use super::super::clock::Ping;
-use super::super::dialogue::{Dialogue, Outlet};
+use super::super::dialogue::Dialogue;
+use super::super::outlet::Outlet;
 use super::websocket::{JSON, RAW, closed_with, converse, next, skip_to};
 use super::*;
 use crate::bridge::channel::Channel;
 use crate::bridge::log::tests::writer;
 use crate::bridge::map::Upstream;
+use crate::bridge::post::Delivered;
+use crate::lifecycle::drain::Trigger;
 use crate::websocket::boundary::Extensions;
 
 #[test]
@@ -80,8 +83,12 @@ fn a_client_that_is_held_back_is_not_taken_for_dead() {
     worker(async {
         let (channel, mut publishes) = Channel::of(writer(1).log());
         channel.set_upstream(Upstream::Up);
+        let trigger = Trigger::new();
         let outlet = Outlet {
-            channel: Some(Arc::new(channel)),
+            channel: Arc::new(channel),
+            is_open: true,
+            address: None,
+            guard: trigger.guard(),
             max_size: 10,
             pace: None,
         };
@@ -101,7 +108,13 @@ fn a_client_that_is_held_back_is_not_taken_for_dead() {
             .await
         };
         assert_eq!(listen().await, None, "two messages are under way");
-        publishes.recv().await.unwrap().written.send(()).unwrap();
+        publishes
+            .recv()
+            .await
+            .unwrap()
+            .written
+            .send(Ok(Delivered::Taken))
+            .unwrap();
         assert!(matches!(listen().await, Some(Ping::Due(_))));
     });
 }

@@ -31,6 +31,7 @@ fn requests_that_cannot_be_served_are_told_why() {
     worker(async {
         let mut config = config(&[9]);
         config.publish = Some(model::Publish {
+            url: None,
             max_size: 4,
             rate: None,
             reply: None,
