@@ -175,3 +175,78 @@ async fn an_events_age_counts_from_when_it_came_and_not_from_the_one_before() {
     late.opened().await;
     assert_eq!(late.message().await, "fresh");
 }
+
+/// A bridge with two sources, and a subscriber whose source, the first, has given it an event with an id.
+async fn failed_over(more: &str) -> (Gate, Subscriber, Exchange) {
+    let (mut first, mut second) = (Backend::by_hand().await, Backend::by_hand().await);
+    let config = format!(
+        "[bridge.live]\nsource = [\"http://{}/events\", \"http://{}/events\"]\n{QUICK}\n{more}\n\
+         [[route]]\npath = \"/live/{{room}}\"\nbridge = \"live\"\n",
+        first.address(),
+        second.address()
+    );
+    let gate = Gate::start(&config).await;
+    let (mut subscriber, mut source) = open(&gate, &mut first).await;
+    source.wire.send_chunk("id: 7\ndata: one\n\n").await;
+    assert_eq!(subscriber.message().await, "one");
+    source.reset();
+    let mut source = second.next().await;
+    source.answer_in_chunks("text/event-stream").await;
+    source.wire.send_chunk("id: 8\ndata: two\n\n").await;
+    (gate, subscriber, source)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_one_source_means_nothing_to_another() {
+    let (_gate, mut subscriber, source) = failed_over("").await;
+    assert_eq!(source.request.get("last-event-id"), None);
+    let gap = subscriber.next_but_status().await;
+    assert_eq!(gap.json()["reason"], "upstream_reconnect", "{gap:?}");
+    assert_eq!(subscriber.message().await, "two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_that_number_alike_go_on_for_one_another() {
+    let more = "resume = { across_sources = true }";
+    let (_gate, mut subscriber, source) = failed_over(more).await;
+    assert_eq!(source.request.get("last-event-id"), Some("7"));
+    assert_eq!(subscriber.message().await, "two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_stream_is_refused_and_tried_again() {
+    let mut backend = Backend::by_hand().await;
+    let gate = Gate::start(&bridge(&backend, "")).await;
+    let mut subscriber = Subscriber::open(&gate, "/live/a", None).await;
+    let mut source = backend.next().await;
+    assert_eq!(source.request.get("accept-encoding"), Some("identity"));
+    let kind = "text/event-stream\r\nContent-Encoding: gzip";
+    source.answer_in_chunks(kind).await;
+    let mut source = backend.next().await;
+    let kind = "text/event-stream\r\nContent-Encoding: identity";
+    source.answer_in_chunks(kind).await;
+    source.wire.send_chunk("data: plain\n\n").await;
+    subscriber.opened().await;
+    assert_eq!(subscriber.message().await, "plain");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_has_ended_is_not_asked_again_at_once_however_many_come() {
+    let mut backend = Backend::by_hand().await;
+    let config = bridge(&backend, "").replace("200ms", "3s");
+    let gate = Gate::start(&config).await;
+    let mut subscriber = Subscriber::open(&gate, "/live/a", None).await;
+    let end = "HTTP/1.1 204 No Content\r\n\r\n";
+    let mut source = backend.next().await;
+    let ended = tokio::time::Instant::now();
+    source.wire.send(end).await;
+    subscriber.opened().await;
+    subscriber.status("ended").await;
+    let mut others = Vec::new();
+    for _ in 0..10 {
+        others.push(Subscriber::open(&gate, "/live/a", None).await);
+    }
+    backend.next().await.wire.send(end).await;
+    assert!(ended.elapsed() >= Duration::from_secs(3));
+    assert_eq!(backend.connections(), 2);
+}

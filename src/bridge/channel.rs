@@ -20,7 +20,8 @@ use super::repeat::Repeats;
 use super::reply::Replies;
 use super::session::Session;
 
-/// Publishes that wait for the feed's task; more are refused as if the feed were down.
+/// Publishes that wait for the feed's task; more are refused as if the feed were down, or, where they are posted, wait
+/// outside.
 const PUBLISHES: usize = 64;
 
 /// A message for the feed.
@@ -190,14 +191,20 @@ impl Channel {
             return Err(Unsent::Down);
         }
         let (written, answer) = oneshot::channel();
+        let is_posted = post.is_some();
         let publish = Publish {
             messages,
             post,
             written,
         };
-        self.publish
-            .try_send(publish)
-            .map_err(|_full| Unsent::Down)?;
+        // A socket that leaves so many waiting is as good as down. Posts take their time, each publisher for itself.
+        let is_taken = match is_posted {
+            true => self.publish.send(publish).await.is_ok(),
+            false => self.publish.try_send(publish).is_ok(),
+        };
+        if !is_taken {
+            return Err(Unsent::Down);
+        }
         answer.await.unwrap_or(Err(Unsent::Down))
     }
 

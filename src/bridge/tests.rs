@@ -35,6 +35,7 @@ pub(crate) fn config(ports: &[u16]) -> model::Bridge {
         connect: FeedConnect::default(),
         keepalive: None,
         resume: None,
+        across_sources: false,
         reconnect: Backoff {
             initial: Duration::from_millis(250),
             max: seconds(30),

@@ -114,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::bridge::log::tests::caps;
+    use crate::bridge::log::writer::COST;
     use crate::bridge::log::{Note, Writer};
 
     fn budget(limit: u64) -> &'static Budget {
@@ -133,23 +134,23 @@ mod tests {
 
     fn held(writer: &Writer) -> u64 {
         let view = writer.log().view();
-        view.bytes_behind(view.floor())
+        view.bytes_behind(view.floor()) + COST * (view.head() - view.floor())
     }
 
     #[test]
     fn a_log_alone_may_use_all_and_gives_way_to_others() {
-        let budget = budget(10_000);
+        let budget = budget(100_000);
         let mut large = writer(budget);
-        (0..200).for_each(|_| append(&mut large, 95));
-        assert!((9_800..=10_000).contains(&held(&large)));
+        (0..1_000).for_each(|_| append(&mut large, 95));
+        assert!((99_000..=100_000).contains(&held(&large)));
         let mut small: Vec<Writer> = (0..3).map(|_| writer(budget)).collect();
         for _ in 0..10 {
             small.iter_mut().for_each(|writer| append(writer, 195));
         }
         assert!(small.iter().all(|writer| writer.log().view().floor() == 1));
         large.evict(Instant::now());
-        assert!(budget.used() <= 10_000, "{}", budget.used());
-        assert!(held(&large) > 3_500, "{}", held(&large));
+        assert!(budget.used() <= 100_000, "{}", budget.used());
+        assert!(held(&large) > 35_000, "{}", held(&large));
         drop((large, small));
         assert_eq!(budget.used(), 0);
         assert_eq!(budget.logs.load(Ordering::Relaxed), 0);
@@ -163,6 +164,22 @@ mod tests {
         budget.set_limit(1_000);
         log.evict(Instant::now());
         assert!(budget.used() <= 1_000);
+    }
+
+    #[test]
+    fn a_flood_of_short_messages_is_bounded_by_what_they_cost() {
+        let budget = budget(1 << 20);
+        let mut log = writer(budget);
+        (0..20_000).for_each(|_| append(&mut log, 1));
+        let view = log.log().view();
+        let count = view.head() - view.floor();
+        assert!(
+            count * (size_of::<crate::bridge::log::Event>() as u64) < 1 << 20,
+            "{count}"
+        );
+        assert!(count > 1_000, "{count}");
+        drop((view, log));
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
@@ -198,7 +215,7 @@ mod tests {
                 let index = index % logs;
                 append(&mut writers[index], len);
                 let view = writers[index].log().view();
-                sent[index] += view.event(view.head() - 1).unwrap().framed().len() as u64;
+                sent[index] += view.event(view.head() - 1).unwrap().framed().len() as u64 + COST;
             }
             writers.iter_mut().for_each(|writer| writer.evict(Instant::now()));
             prop_assert!(budget.used() <= limit, "{}", budget.used());

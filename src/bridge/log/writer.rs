@@ -24,13 +24,18 @@ const WIDEST_HEAD: usize = 10;
 /// Scratch of this size is kept between events.
 const SCRATCH: usize = 64 * 1024;
 
+/// What an event costs the process beside its bytes: itself with its counters, its slot, and about as much as its two
+/// allocations take for themselves. Without it a flood of short messages would hold many times what the budget says.
+pub(super) const COST: u64 =
+    (size_of::<Event>() + 2 * size_of::<usize>() + size_of::<OnceLock<Arc<Event>>>() + 64) as u64;
+
 /// The one writer of a log.
 #[derive(Debug)]
 pub struct Writer {
     log: Arc<Log>,
     caps: Replay,
     account: Arc<Account>,
-    /// Bytes of events that the account is charged with.
+    /// What the account is charged with for events: their bytes, and what each costs beside.
     charged: u64,
     segments: VecDeque<Arc<Segment>>,
     /// Slots and bytes used in the last segment.
@@ -91,7 +96,7 @@ impl Writer {
             self.open_segment();
         }
         self.appended += len;
-        self.charge(len);
+        self.charge(len + COST);
         let account = self.account.clone();
         let event = Arc::new(Event::new(
             (framed, head),
@@ -127,7 +132,7 @@ impl Writer {
             self.floor += 1;
             self.evicted = end;
             if !is_kept {
-                self.release(len);
+                self.release(len + COST);
             }
             // Readers still have the list as it was published.
             if self.front_end().is_some_and(|end| end <= self.floor) {
@@ -166,7 +171,9 @@ impl Writer {
     /// What the newest events let go of is given back, but for what the log itself still has.
     fn forget(&mut self, gone: Vec<(u64, Arc<Event>)>) {
         let evicted = gone.into_iter().filter(|(seq, _)| *seq < self.floor);
-        let bytes = evicted.map(|(_, event)| event.framed().len() as u64).sum();
+        let bytes = evicted
+            .map(|(_, event)| event.framed().len() as u64 + COST)
+            .sum();
         self.release(bytes);
     }
 

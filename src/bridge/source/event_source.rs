@@ -14,6 +14,7 @@ use crate::sse::decode::{Decoder, Item};
 
 use super::fault::Fault;
 use super::link::{Activity, BATCH, Incoming, Watch};
+use super::posts::is_encoded;
 use super::target::{Answer, Opening, Target};
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -49,6 +50,8 @@ impl EventSource {
         fields.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let no_store = HeaderValue::from_static("no-store");
         fields.insert(header::CACHE_CONTROL, no_store);
+        let identity = HeaderValue::from_static("identity");
+        fields.insert(header::ACCEPT_ENCODING, identity);
         let id = decoder.position().last_id();
         let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
         let resumed = id.is_some();
@@ -61,6 +64,9 @@ impl EventSource {
         }
         if !is_event_stream(&head.headers) {
             return Err(Fault::ContentType);
+        }
+        if is_encoded(&head.headers) {
+            return Err(Fault::Encoded);
         }
         Ok(Self {
             reply,

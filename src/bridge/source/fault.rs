@@ -30,6 +30,9 @@ pub(super) enum Fault {
     /// An event stream that is none.
     #[error("the answer is not `text/event-stream`")]
     ContentType,
+    /// An event stream that is compressed, which was not asked for (RFC 9110 §12.5.3).
+    #[error("the event stream is compressed, and was to be `identity`")]
+    Encoded,
     /// The feed has said that it has ended for good: 204 to an event source.
     #[error("the feed has ended, as it says")]
     Finished,
@@ -98,7 +101,9 @@ impl Fault {
             Self::Request => FeedLoss::Request,
             Self::Exchange(_) | Self::WebSocket(_) | Self::Reply(_) => FeedLoss::Broken,
             Self::Status(_) => FeedLoss::Status,
-            Self::ContentType | Self::Handshake(_) | Self::Extension(_) => FeedLoss::Handshake,
+            Self::ContentType | Self::Encoded | Self::Handshake(_) | Self::Extension(_) => {
+                FeedLoss::Handshake
+            }
             Self::Unanswered(_) | Self::TooEarly => FeedLoss::Unanswered,
             Self::Frames(_) => FeedLoss::Protocol,
             Self::Finished | Self::Ended | Self::Closed(_) => FeedLoss::Closed,

@@ -37,6 +37,8 @@ pub(in crate::bridge) struct Feed {
     decoder: Decoder,
     /// Where a WebSocket feed that can go on stands.
     place: Option<Place>,
+    /// The source that said so; `None`: none was open yet.
+    placed: Option<usize>,
     life: Life,
     writer: Writer,
     publishes: mpsc::Receiver<Publish>,
@@ -75,6 +77,7 @@ impl Feed {
             opening,
             decoder,
             place,
+            placed: None,
             life,
             writer,
             publishes,
@@ -94,7 +97,11 @@ impl Feed {
         let opened = {
             let config = self.seat.bridge().config().clone();
             let target = &self.targets[self.life.source()];
-            let resume = self.place.as_ref().and_then(Place::text);
+            let goes_on = self.goes_on();
+            let resume = self.place.as_ref().filter(|_| goes_on);
+            let resume = resume.and_then(Place::text);
+            let anew = Decoder::new(config.max_message, None);
+            let decoder = if goes_on { &self.decoder } else { &anew };
             let mut absence = Absence {
                 seat: &self.seat,
                 writer: &mut self.writer,
@@ -103,7 +110,7 @@ impl Feed {
                 kind: target.kind,
                 linger: &mut self.linger,
             };
-            let attempt = Link::open(target, &config, &self.opening, resume, &self.decoder);
+            let attempt = Link::open(target, &config, &self.opening, resume, decoder);
             tokio::select! {
                 () = absence.attend(guard) => return ControlFlow::Break(()),
                 opened = Box::pin(attempt) => opened,
@@ -156,6 +163,13 @@ impl Feed {
         ControlFlow::Break(())
     }
 
+    /// Whether what was said of the feed's place means something to the source that is connected to next.
+    fn goes_on(&self) -> bool {
+        let next = &self.targets[self.life.source()];
+        let is_known = |placed: usize| self.targets[placed].is_same(next);
+        self.seat.bridge().config().across_sources || self.placed.is_none_or(is_known)
+    }
+
     fn absence(&mut self) -> Absence<'_> {
         Absence {
             seat: &self.seat,
@@ -179,7 +193,8 @@ impl Feed {
         let source = &self.targets[self.life.source()].server;
         let channel = self.seat.channel().name();
         self.life.on(Event::Lost);
-        let asked = self.decoder.position().retry().unwrap_or_default();
+        let asked = self.decoder.position().retry();
+        let asked = asked.filter(|_| self.goes_on()).unwrap_or_default();
         let wait = self.life.wait(fastrand::f64()).max(asked);
         tracing::warn!(%channel, %source, error = %fault, retry_ms = wait.as_millis() as u64, "feed lost");
         let due = Instant::now() + wait;
@@ -192,15 +207,22 @@ impl Feed {
         ControlFlow::Continue(())
     }
 
-    /// The feed has said that it has ended: it is asked again only when somebody comes.
+    /// The feed has said that it has ended: it is asked again only when somebody comes, and no sooner than after
+    /// `reconnect.max`.
     async fn rest(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
         let channel = self.seat.channel().clone();
         tracing::info!(channel = %channel.name(), "feed ended, as it says");
         channel.set_upstream(Upstream::Ended);
+        // Clients that come one after another are not to be a storm of requests.
+        let soonest = Instant::now() + self.seat.bridge().config().reconnect.max;
+        let wanted = async {
+            channel.entered().await;
+            sleep_until(soonest).await;
+        };
         let mut absence = self.absence();
         tokio::select! {
             () = absence.attend(guard) => ControlFlow::Break(()),
-            () = channel.entered() => ControlFlow::Continue(()),
+            () = wanted => ControlFlow::Continue(()),
         }
     }
 
@@ -273,6 +295,10 @@ impl Feed {
 
     /// The feed is open: what may have been missed is told before anything new.
     fn enter(&mut self, resumed: bool) {
+        if !self.goes_on() {
+            self.place.iter_mut().for_each(Place::forget);
+        }
+        self.placed = Some(self.life.source());
         self.life.on(Event::Opened);
         let channel = self.seat.channel();
         let source = &self.targets[self.life.source()].server;

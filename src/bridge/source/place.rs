@@ -41,6 +41,11 @@ impl Place {
         self.last = (raw.len() <= LONGEST).then(|| raw.to_owned());
     }
 
+    /// What was said is no place of the feed that is open now.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// What is to be sent after a reconnect; `None`: nobody knows where the feed stood.
     pub(super) fn text(&self) -> Option<String> {
         self.last.as_ref().map(|last| self.parts.join(last))

@@ -49,6 +49,11 @@ impl Target {
         config.source.iter().map(target).collect()
     }
 
+    /// Whether it is the same feed: what one has said of its place means something to the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.kind, &self.server, &self.path) == (other.kind, &other.server, &other.path)
+    }
+
     /// Connects and asks, with these fields beside those that are configured, which cannot replace them.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub(crate) fn check(name: Arc<str>, table: &bridge::Bridge, context: &mut Contex
         connect,
         keepalive: feed::keepalive(&table.keepalive, context),
         resume,
+        across_sources: feed::across_sources(table, context),
         reconnect: reconnect(&table.reconnect, context),
         idle: idle(&table.idle),
         max_message: table

@@ -211,10 +211,11 @@ pub(super) fn keepalive(
 
 pub(super) fn resume(table: &Field<opening::Resume>, context: &mut Context<'_>) -> Option<Resume> {
     let table = table.value()?;
-    if let (true, false) = (
-        table.pointer.is_absent() || table.send.is_absent(),
-        table.has_unknown_key(),
-    ) {
+    let (pointer, send) = (table.pointer.is_absent(), table.send.is_absent());
+    if pointer && send && !table.across_sources.is_absent() {
+        return None;
+    }
+    if (pointer || send) && !table.has_unknown_key() {
         let message = "`resume` needs both `pointer` and `send`";
         context.diagnostics.error(table.place(), message);
     }
@@ -228,4 +229,19 @@ pub(super) fn resume(table: &Field<opening::Resume>, context: &mut Context<'_>) 
         pointer: pointer.0.clone(),
         send: send.value.0.clone(),
     })
+}
+
+/// `resume.across_sources`, which needs several to mean something.
+pub(super) fn across_sources(table: &bridge::Bridge, context: &mut Context<'_>) -> bool {
+    let resume = table.resume.value();
+    let across = resume.map(|resume| &resume.across_sources);
+    let is_one = table.source.value().is_some_and(|list| list.0.len() == 1);
+    let key = across
+        .filter(|across| across.value() == Some(&true))
+        .and_then(Field::key);
+    if let (Some(key), true) = (key, is_one) {
+        let message = "`across_sources` has no effect: there is one `source`";
+        context.diagnostics.warning(key, message);
+    }
+    across.and_then(Field::value).copied().unwrap_or(false)
 }

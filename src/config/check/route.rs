@@ -356,8 +356,7 @@ fn check_names(table: &route::Route, place: Place, bridge: &Bridge, context: &mu
         .iter()
         .map(|greeting| ("connect.send", &greeting.text));
     let resume = bridge.resume.iter().map(|resume| ("resume", &resume.send));
-    let publish = bridge.publish.as_ref();
-    let url = publish.and_then(|publish| publish.url.as_ref());
+    let url = bridge.publish.iter().flat_map(|publish| &publish.url);
     let texts = sources
         .chain(url.map(|url| ("publish.url", &url.path)))
         .chain(send)

@@ -32,6 +32,8 @@ pub struct Bridge {
     pub keepalive: Option<Keepalive>,
     /// `resume = { pointer, send }`; `None`: a WebSocket feed cannot go on.
     pub resume: Option<Resume>,
+    /// `resume.across_sources`: whether one source goes on where another was. Default false.
+    pub across_sources: bool,
     /// `reconnect = { initial, max }`
     pub reconnect: Backoff,
     /// `idle = { linger, eager, ping, pong, silence }`

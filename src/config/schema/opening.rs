@@ -41,12 +41,16 @@ table! {
 }
 
 table! {
-    /// `resume = { … }`: for WebSocket feeds that can go on where they were.
+    /// `resume = { … }`: how a feed goes on where it was. A source of server-sent events does by its own ids.
     Resume, "`resume` of a `[bridge.NAME]`", "a table, `resume = { … }`" {
-        /// Where a JSON message says how it is called: `"/seq"`. Required.
+        /// Where a JSON message of a WebSocket feed says how it is called: `"/seq"`. Required with `send`.
         pointer: Pointer,
-        /// What is sent after a reconnect, behind `connect.send`; `{last}` is what the newest message said, as JSON. Required.
+        /// What is sent after a reconnect, behind `connect.send`; `{last}` is what the newest message said, as JSON. Required
+        /// with `pointer`.
         send: RequestText,
+        /// Whether one source of the list goes on where another was: all of them number their events alike. Default `false`: what
+        /// one has said means nothing to another, and clients are told of a gap.
+        across_sources: bool,
     }
 }
 

@@ -137,8 +137,8 @@ impl Drop for StreamRecord {
             messages_in,
             messages_out,
         } = row.moved();
-        // Of other streams they are not known, or not all of them.
-        let messages_in = is_websocket.then_some(messages_in);
+        // Of other streams they are not known, or not all of them; a bridge's client that says something is a WebSocket.
+        let messages_in = (is_websocket || messages_in > 0).then_some(messages_in);
         let messages_out = is_websocket.then_some(messages_out);
         tracing::info!(target: TARGET, %id, %kind, %route, %client, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
     }

@@ -252,7 +252,7 @@ catalog! {
     };
     bridge_posts: Family<labels::Posts, Counter> = Family::default(), Entry {
         name: "bridge_posts", unit: None, labels: &["bridge", "status"],
-        help: "What clients posted, by the bridge's answer",
+        help: "What clients posted, by the status of the answer; of a WebSocket's messages by the one that a `POST` would have had",
     };
     bridge_unfit: Family<labels::Because, Counter> = Family::default(), Entry {
         name: "bridge_unfit_messages", unit: None, labels: &["bridge", "reason"],

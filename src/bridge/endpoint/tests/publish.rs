@@ -1,6 +1,10 @@
 //! Requests that do not subscribe.
 
+use futures_util::FutureExt;
+
 use super::*;
+use crate::bridge::channel::Outgoing;
+use crate::bridge::post::Delivered;
 
 fn post(kind: &str, body: &'static str) -> Request<Full<Bytes>> {
     let request = Request::post("/live").header("content-type", kind);
@@ -84,5 +88,22 @@ fn over_the_limit_a_client_is_sent_away_with_a_200() {
         let told = decoder.decode(std::str::from_utf8(&body).unwrap());
         assert_eq!(told[0].data, r#"{"state":"busy"}"#);
         assert!(decoder.retry.unwrap() >= 10_000);
+    });
+}
+
+#[test]
+fn what_its_publisher_has_given_up_is_not_sent() {
+    worker(async {
+        let feed = Feed::new().await;
+        let gate = Gate::new(config(&[feed.port]));
+        let accepted = feed.accept();
+        let (mut link, _client) = tokio::join!(accepted, gate.subscribe_up(""));
+        let guard = gate.trigger.guard();
+        let lease = gate.bridge.lease(&Captures::empty(), &guard).unwrap();
+        let say = |text: &str| lease.0.publish(vec![Outgoing::Text(text.into())], None);
+        // Given up before the feed's task has looked at it.
+        assert!(say("given up").now_or_never().is_none());
+        assert_eq!(say("wanted").await, Ok(Delivered::Taken));
+        assert_eq!(link.next().await, Message::text("wanted"));
     });
 }

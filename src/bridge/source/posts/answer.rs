@@ -11,7 +11,8 @@ use crate::upstream::http1::ResponseHead;
 /// A longer wait is not told.
 const LONGEST_WAIT: u64 = 3600;
 
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+/// Whether a body is not as it is, but compressed, whatever by.
+pub(in crate::bridge::source) fn is_encoded(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

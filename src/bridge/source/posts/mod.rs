@@ -7,7 +7,9 @@
 
 mod answer;
 
-use std::cell::RefCell;
+pub(super) use self::answer::is_encoded;
+
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -33,7 +35,7 @@ use crate::upstream::http1::{
 };
 
 /// Publishes of one channel that are under way at once; more wait. A session's are one client's, and keep their order.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// Name resolution, TCP and TLS in all.
 const CONNECT: Duration = Duration::from_secs(5);
 /// From a message's last progress to the head of the answer.
@@ -68,6 +70,7 @@ impl Posts {
                 config,
                 idle: RefCell::default(),
                 kept: Notify::new(),
+                is_failing: Cell::new(false),
             }),
             room: Arc::new(Semaphore::new(at_once)),
         }
@@ -123,6 +126,8 @@ struct Client {
     idle: RefCell<Vec<Kept>>,
     /// Told when one more is idle.
     kept: Notify,
+    /// Whether the last message got no answer.
+    is_failing: Cell<bool>,
 }
 
 impl Client {
@@ -166,13 +171,13 @@ impl Client {
         let body = (framing, Some(Full::new(letter.body)));
         let exchange = Exchange::new(connection, Method::POST, head, body, SendBody::AtOnce);
         let (head, reply) = exchange.run(Some(ANSWER)).await.map_err(|failed| {
-            let bridge = &self.config.name;
-            tracing::warn!(%bridge, %server, error = %failed.error, "message not answered");
+            self.tell_failure(server, &failed.error);
             match failed.error {
                 ExchangeError::TimedOut(_) | ExchangeError::NotTaken(_) => Unsent::Late,
                 _ => Unsent::BadAnswer,
             }
         })?;
+        self.is_failing.set(false);
         let body = self.read(server, &head, reply).await;
         answer::judge(&head, body).inspect_err(|unsent| {
             let (bridge, status) = (&self.config.name, head.status.as_u16());
@@ -189,11 +194,20 @@ impl Client {
         match connect::open(server, manner, CONNECT).await {
             Ok((stream, _http1)) => Ok(Connection::new(stream)),
             Err(error) => {
-                let bridge = &self.config.name;
-                tracing::warn!(%bridge, %server, error = %error, "no connection for a message");
+                self.tell_failure(server, &error);
                 Err(Unsent::Unavailable { retry_after: None })
             }
         }
+    }
+
+    /// A server that is down is told of once, whatever its clients send: their storm is not to be one of log lines too.
+    fn tell_failure(&self, server: &ServerAddr, error: &dyn std::error::Error) {
+        let bridge = &self.config.name;
+        if self.is_failing.replace(true) {
+            tracing::debug!(%bridge, %server, %error, "message not answered");
+            return;
+        }
+        tracing::warn!(%bridge, %server, %error, "message not answered");
     }
 
     /// The answer's body, or nothing where it cannot be given to a client: its status says enough.
@@ -216,7 +230,7 @@ impl Client {
         if let Some(connection) = reply.reusable() {
             self.keep(server, connection);
         }
-        match answer::is_encoded(&head.headers) {
+        match is_encoded(&head.headers) {
             true => Bytes::new(),
             false => whole.into(),
         }
