@@ -55,6 +55,7 @@ mod origins;
 mod proxy_protocol;
 mod raw_requests;
 mod reload;
+mod restart;
 mod routing;
 mod sse_browser;
 mod sse_clients;
