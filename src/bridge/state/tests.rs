@@ -1,0 +1,1 @@
+//! Logs that are saved and taken up again.
