@@ -32,6 +32,7 @@ mod bridge_publish;
 mod bridge_real_feeds;
 mod bridge_resume;
 mod bridge_sessions;
+mod bridge_state;
 mod bridge_websocket;
 mod browser;
 mod clients;

@@ -2,6 +2,7 @@
 
 mod listeners;
 mod reload;
+mod state;
 mod worker;
 
 use std::path::PathBuf;
@@ -107,6 +108,8 @@ impl Server {
         Budget::process().set_limit(config.limits.bridge_memory);
         let snapshot = Snapshot::build(config, None, &tickets)?;
         let listeners = Listeners::bind(&wanted, count, &inherited)?;
+        // Bound, so that nobody else serves here, and nothing accepted yet.
+        state::take_up(&snapshot);
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));
         let metrics = Arc::new(Metrics::new());
         let mut admin = Admin::new(Shown {
@@ -154,6 +157,7 @@ impl Server {
             tokio::select! {
                 left = workers.ended() => break left,
                 Request::Stop = signals.next() => {
+                    state::keep(&self.shared.load()).await;
                     tracing::warn!(connections = self.permits.in_use(), "stopped at once by a second signal");
                     return;
                 }
@@ -162,6 +166,7 @@ impl Server {
         };
         self.admin.end();
         let tasks = left.tasks + worker::tail().await;
+        state::keep(&self.shared.load()).await;
         let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped().count());
         tracing::info!(
             connections,

@@ -154,6 +154,20 @@ impl Gate {
         self.assert_clean_end();
     }
 
+    /// Ends the program as a crash would, with SIGKILL.
+    pub async fn kill(mut self) {
+        self.signal("KILL");
+        self.cut().await;
+    }
+
+    /// Waits for the end of a program that was not given the time to end cleanly.
+    pub async fn cut(&mut self) {
+        within("the program's end", self.log.end()).await;
+        self.stopped = true;
+        let stderr = self.log.stderr();
+        assert!(!stderr.contains("panicked at"), "a panic: {stderr}");
+    }
+
     fn assert_clean_end(&self) {
         let stderr = self.log.stderr();
         assert!(!stderr.contains("panicked at"), "a panic: {stderr}");

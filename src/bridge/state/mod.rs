@@ -23,6 +23,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::config::model;
+
 use super::Bridge;
 use super::log::{Event, View};
 
@@ -48,6 +50,13 @@ pub struct Saved {
     pub events: u64,
     /// Bytes of all.
     pub bytes: u64,
+}
+
+/// What a log is found again by: of two bridges that are fed alike it is the same, in every process. A digest by SHA-256,
+/// which tells nothing of the secrets in a feed's headers.
+#[must_use]
+pub fn fingerprint(bridge: &model::Bridge) -> [u8; 32] {
+    fingerprint::of(bridge)
 }
 
 /// Stops the feeds of all `bridges`: when this returns, no log of a shared channel is appended to, but for those of the
