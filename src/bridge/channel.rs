@@ -4,10 +4,10 @@
 //! subscriber itself; each worker with subscribers has a waker here, which the feed calls after it has appended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::config::model::Mapping;
 
@@ -18,6 +18,7 @@ use super::map::Upstream;
 use super::repeat::Repeats;
 use super::reply::Replies;
 use super::session::Session;
+use super::state::Halt;
 
 /// Publishes that wait for the feed's task; more are refused as if the feed were down.
 const PUBLISHES: usize = 64;
@@ -45,6 +46,16 @@ pub struct Publish {
 #[error("the feed takes no message now")]
 pub struct Down;
 
+/// Whether a channel's feed may append to its log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Pen {
+    /// It may.
+    #[default]
+    Writes,
+    /// It may not, and stood here when it stopped; `None`: it was never open.
+    Rests(Option<Halt>),
+}
+
 /// What all workers share of a channel.
 #[derive(Debug)]
 pub struct Channel {
@@ -54,6 +65,14 @@ pub struct Channel {
     log: Arc<Log>,
     mapping: Arc<Mapping>,
     counts: Arc<Counts>,
+    /// The number of the first event that was appended in this process, or will be.
+    began: u64,
+    /// Whether its feed is to be closed and nothing appended, until that is taken back.
+    is_frozen: AtomicBool,
+    /// Told when that changes.
+    ice: Notify,
+    /// Whether its feed may append.
+    pen: watch::Sender<Pen>,
     upstream: AtomicU8,
     /// Subscribers and publishers that have it open. Raised only under the bridge's lock.
     users: AtomicUsize,
@@ -85,6 +104,10 @@ impl Channel {
             key,
             name,
             epoch: Epoch::random(),
+            began: log.view().head(),
+            is_frozen: AtomicBool::new(false),
+            ice: Notify::new(),
+            pen: watch::Sender::default(),
             log,
             mapping,
             counts,
@@ -110,6 +133,11 @@ impl Channel {
         }
     }
 
+    /// The same channel as a life of the log that went on, with the log's own epoch.
+    pub(super) fn of_epoch(self, epoch: Epoch) -> Self {
+        Self { epoch, ..self }
+    }
+
     /// Its session, in session mode.
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
@@ -133,6 +161,11 @@ impl Channel {
         &self.log
     }
 
+    /// The same, to be held for longer.
+    pub(super) fn shared_log(&self) -> Arc<Log> {
+        self.log.clone()
+    }
+
     /// What becomes of its feed's messages.
     #[must_use]
     pub fn mapping(&self) -> &Mapping {
@@ -149,6 +182,11 @@ impl Channel {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How many events were appended in this process.
+    pub(super) fn appended(&self) -> u64 {
+        self.log.view().head() - self.began
     }
 
     /// The id of the event numbered `seq`.
@@ -197,6 +235,53 @@ impl Channel {
             self.replies.clear();
         }
         self.wake();
+    }
+
+    /// Asks the feed to close, and to append nothing until [`Channel::thaw`].
+    pub(super) fn freeze(&self) {
+        self.is_frozen.store(true, Ordering::Release);
+        self.ice.notify_one();
+    }
+
+    /// Takes [`Channel::freeze`] back.
+    pub(super) fn thaw(&self) {
+        self.is_frozen.store(false, Ordering::Release);
+        self.ice.notify_one();
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        self.is_frozen.load(Ordering::Acquire)
+    }
+
+    /// Returns after [`Channel::is_frozen`] has changed. It may have changed back.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    pub(super) async fn ice(&self) {
+        self.ice.notified().await;
+    }
+
+    /// What the feed says of itself.
+    pub(super) fn set_pen(&self, pen: Pen) {
+        self.pen.send_replace(pen);
+    }
+
+    /// Where the feed stood when it stopped to append; `None`: it may append, or was never open.
+    pub(super) fn halted(&self) -> Option<Halt> {
+        match &*self.pen.borrow() {
+            Pen::Writes => None,
+            Pen::Rests(halt) => halt.clone(),
+        }
+    }
+
+    /// Returns when the feed has stopped to append, or is gone.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    pub(super) async fn still(&self) {
+        let mut pen = self.pen.subscribe();
+        // The sender lives in the channel, and so as long as this.
+        let _ = pen.wait_for(|pen| matches!(pen, Pen::Rests(_))).await;
     }
 
     /// Wakes every worker that has subscribers: something was appended.
