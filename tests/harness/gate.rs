@@ -55,14 +55,19 @@ impl Gate {
 
     /// The same in a directory that already holds what the configuration names.
     pub async fn start_in(directory: Directory, config: &str) -> Self {
-        let gate = Self::spawn(directory, config);
+        Self::start_with(directory, config, &[]).await
+    }
+
+    /// The same with variables in the program's environment.
+    pub async fn start_with(directory: Directory, config: &str, env: &[(&str, &str)]) -> Self {
+        let gate = Self::spawn(directory, config, env);
         gate.log
             .wait(0, "`ready`", |line| line.message() == "ready")
             .await;
         gate
     }
 
-    fn spawn(directory: Directory, config: &str) -> Self {
+    fn spawn(directory: Directory, config: &str, env: &[(&str, &str)]) -> Self {
         let file = directory.write("streamgate.toml", filled_in(config));
         let (https, https_socket) = listen();
         let (http, http_socket) = listen();
@@ -74,6 +79,7 @@ impl Gate {
             .args([Path::new("run"), Path::new("--config"), &file])
             .env("LISTEN_FDS", "2")
             .env("LISTEN_FDNAMES", "https:http")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -130,6 +136,32 @@ impl Gate {
         }
     }
 
+    /// Has the program replaced by a new process, and waits until that one serves. From then on signals go to it.
+    pub async fn restart(&mut self) {
+        let mark = self.log.mark();
+        self.signal("USR2");
+        self.adopt_successor(mark).await;
+    }
+
+    /// Waits until the new process serves that was started after the mark in the log.
+    pub async fn adopt_successor(&mut self, mark: usize) {
+        let handed = self.log.wait(mark, "a restart's end", |line| {
+            matches!(
+                line.message(),
+                "handed over" | "restart failed, serving as before"
+            )
+        });
+        let line = handed.await;
+        assert_eq!(line.message(), "handed over", "{line:?}");
+        let process = line.number("process").expect("the new process's number");
+        self.process = u32::try_from(process).unwrap();
+    }
+
+    /// The number of the process that serves.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         assert!(self.log.status().is_none(), "the program has ended");
@@ -152,6 +184,20 @@ impl Gate {
         within("the program's end", self.log.end()).await;
         self.stopped = true;
         self.assert_clean_end();
+    }
+
+    /// Ends the program as a crash would, with SIGKILL.
+    pub async fn kill(mut self) {
+        self.signal("KILL");
+        self.cut().await;
+    }
+
+    /// Waits for the end of a program that was not given the time to end cleanly.
+    pub async fn cut(&mut self) {
+        within("the program's end", self.log.end()).await;
+        self.stopped = true;
+        let stderr = self.log.stderr();
+        assert!(!stderr.contains("panicked at"), "a panic: {stderr}");
     }
 
     fn assert_clean_end(&self) {

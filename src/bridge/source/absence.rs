@@ -23,6 +23,8 @@ const EVICTION: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(super) struct Linger {
     pub(super) is_draining: bool,
+    /// Whether it has heeded that it is to append nothing.
+    pub(super) is_frozen: bool,
     pub(super) due: Option<Instant>,
 }
 
@@ -31,6 +33,8 @@ pub(super) enum Note {
     Unused,
     Draining,
     Due,
+    /// It is to stop, or to go on.
+    Ice,
 }
 
 /// The feed's task while there is no connection.
@@ -46,7 +50,7 @@ pub(super) struct Absence<'a> {
 
 impl Absence<'_> {
     /// Lets events grow old, posts what needs no connection, and lets other publishers know that the feed is down, until
-    /// the feed is no longer wanted.
+    /// the feed is no longer wanted or is to stop.
     ///
     /// # Cancel safety
     /// Nothing is lost when it is dropped and called again.
@@ -79,7 +83,8 @@ impl Linger {
         self.due.into_iter().chain(eviction).min()
     }
 
-    /// Breaks when the channel was given up, which can only be once nobody uses it.
+    /// Breaks when the channel was given up, which can only be once nobody uses it, and when the feed is to stop or to go
+    /// on again.
     pub(super) fn heed(&mut self, note: &Note, seat: &Seat, now: Instant) -> ControlFlow<()> {
         let linger = match self.is_draining {
             true => Duration::ZERO,
@@ -92,6 +97,12 @@ impl Linger {
                 self.due = (seat.channel().users() == 0).then_some(now);
             }
             Note::Due => {}
+            Note::Ice => {
+                let before = std::mem::replace(&mut self.is_frozen, seat.channel().ice.is_frozen());
+                if before != self.is_frozen {
+                    return ControlFlow::Break(());
+                }
+            }
         }
         if self.due.take_if(|due| *due <= now).is_some() && seat.retire() {
             return ControlFlow::Break(());
@@ -117,6 +128,7 @@ pub(super) async fn note(
     tokio::select! {
         () = channel.unused() => Note::Unused,
         _deadline = guard.draining(), if !is_draining => Note::Draining,
+        () = channel.ice.changed() => Note::Ice,
         () = timer => Note::Due,
     }
 }

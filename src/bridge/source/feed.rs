@@ -16,36 +16,39 @@ use crate::bridge::cursor::Gap;
 use crate::bridge::log::Writer;
 use crate::bridge::map::{self, Upstream};
 use crate::bridge::session::Ending;
+use crate::bridge::state::Halt;
 use crate::lifecycle::drain;
 use crate::route::Captures;
-use crate::sse::decode::Decoder;
 
 use super::absence::{Absence, Linger, Note, note};
+use super::event_source::Shared;
 use super::fault::Fault;
 use super::link::{Activity, Incoming, Link};
 use super::place::Place;
 use super::posts::{Permit, Posts};
 use super::target::{Opening, Target};
-use super::{Event, Life, STABLE, Seat, State, verdict};
+use super::{Event, Life, STABLE, Seat, State, event_source, verdict};
 
 /// A channel's feed.
 pub(in crate::bridge) struct Feed {
-    seat: Seat,
+    pub(super) seat: Seat,
     targets: Vec<Target>,
     opening: Opening,
     /// Where an event source stands.
-    decoder: Decoder,
+    pub(super) decoder: Shared,
     /// Where a WebSocket feed that can go on stands.
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
     /// The source that said so; `None`: none was open yet.
-    placed: Option<usize>,
-    life: Life,
-    writer: Writer,
+    pub(super) placed: Option<usize>,
+    pub(super) life: Life,
+    pub(super) writer: Writer,
     publishes: mpsc::Receiver<Publish>,
     posts: Posts,
-    linger: Linger,
+    pub(super) linger: Linger,
     /// Since when it has been down, after it was up.
-    down: Option<Instant>,
+    pub(super) down: Option<Instant>,
+    /// Its worker's drain, once it runs.
+    pub(super) guard: Option<drain::Guard>,
 }
 
 /// What happened to an open feed.
@@ -56,11 +59,11 @@ enum Happened {
 }
 
 impl Feed {
-    /// The feed of a new channel.
+    /// The feed of a new channel. `halt` is where the one stood that wrote the log before.
     pub(in crate::bridge) fn new(
         seat: Seat,
         captures: &Captures,
-        writer: Writer,
+        (writer, halt): (Writer, Option<Halt>),
         publishes: mpsc::Receiver<Publish>,
     ) -> Self {
         let config = seat.bridge().config();
@@ -69,8 +72,8 @@ impl Feed {
         let opening = Opening::of(config, captures);
         let place = config.resume.as_ref();
         let place = place.map(|resume| Place::new(resume, captures));
-        let decoder = Decoder::new(config.max_message, None);
-        Self {
+        let decoder = event_source::shared(config.max_message);
+        let feed = Self {
             posts: Posts::new(config.clone()),
             seat,
             targets,
@@ -83,12 +86,23 @@ impl Feed {
             publishes,
             linger: Linger::default(),
             down: None,
+            guard: None,
+        };
+        match halt {
+            Some(halt) => feed.going_on(halt),
+            None => feed,
         }
     }
 
     /// The feed's whole life.
     pub(in crate::bridge) async fn run(mut self, guard: drain::Guard) {
-        while let ControlFlow::Continue(()) = self.turn(&guard).await {}
+        self.guard = Some(guard.clone());
+        loop {
+            while let ControlFlow::Continue(()) = self.turn(&guard).await {}
+            if !self.linger.is_frozen || self.thawed(&guard).await.is_break() {
+                break;
+            }
+        }
         tracing::info!(channel = %self.seat.channel().name(), "feed closed");
     }
 
@@ -100,8 +114,10 @@ impl Feed {
             let goes_on = self.goes_on();
             let resume = self.place.as_ref().filter(|_| goes_on);
             let resume = resume.and_then(Place::text);
-            let anew = Decoder::new(config.max_message, None);
-            let decoder = if goes_on { &self.decoder } else { &anew };
+            let decoder = match goes_on {
+                true => self.decoder.clone(),
+                false => event_source::shared(config.max_message),
+            };
             let mut absence = Absence {
                 seat: &self.seat,
                 writer: &mut self.writer,
@@ -110,7 +126,7 @@ impl Feed {
                 kind: target.kind,
                 linger: &mut self.linger,
             };
-            let attempt = Link::open(target, &config, &self.opening, resume, decoder);
+            let attempt = Link::open(target, &config, &self.opening, resume, &decoder);
             tokio::select! {
                 () = absence.attend(guard) => return ControlFlow::Break(()),
                 opened = Box::pin(attempt) => opened,
@@ -119,6 +135,7 @@ impl Feed {
         let fault = match opened {
             Ok(mut link) => match self.serve(&mut link, guard).await {
                 Ok(()) => {
+                    self.rest();
                     link.close(self.farewell()).await;
                     return ControlFlow::Break(());
                 }
@@ -135,7 +152,7 @@ impl Feed {
             Err(fault) if self.seat.channel().session().is_some() => {
                 return self.refused(&fault);
             }
-            Err(Fault::Finished) => return self.rest(guard).await,
+            Err(Fault::Finished) => return self.ended(guard).await,
             Err(fault) => {
                 let counts = self.seat.channel().counts();
                 counts.feeds_refused.add(fault.word());
@@ -170,7 +187,7 @@ impl Feed {
         self.seat.bridge().config().across_sources || self.placed.is_none_or(is_known)
     }
 
-    fn absence(&mut self) -> Absence<'_> {
+    pub(super) fn absence(&mut self) -> Absence<'_> {
         Absence {
             seat: &self.seat,
             writer: &mut self.writer,
@@ -182,7 +199,7 @@ impl Feed {
     }
 
     fn farewell(&self) -> CloseCode {
-        if self.linger.is_draining {
+        if self.linger.is_draining || self.linger.is_frozen {
             return CloseCode::Away;
         }
         CloseCode::Normal
@@ -193,7 +210,7 @@ impl Feed {
         let source = &self.targets[self.life.source()].server;
         let channel = self.seat.channel().name();
         self.life.on(Event::Lost);
-        let asked = self.decoder.position().retry();
+        let asked = self.decoder.borrow().position().retry();
         let asked = asked.filter(|_| self.goes_on()).unwrap_or_default();
         let wait = self.life.wait(fastrand::f64()).max(asked);
         tracing::warn!(%channel, %source, error = %fault, retry_ms = wait.as_millis() as u64, "feed lost");
@@ -209,7 +226,7 @@ impl Feed {
 
     /// The feed has said that it has ended: it is asked again only when somebody comes, and no sooner than after
     /// `reconnect.max`.
-    async fn rest(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
+    async fn ended(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
         let channel = self.seat.channel().clone();
         tracing::info!(channel = %channel.name(), "feed ended, as it says");
         channel.set_upstream(Upstream::Ended);
@@ -231,7 +248,7 @@ impl Feed {
     /// # Errors
     /// The [`Fault`] that ended it.
     async fn serve(&mut self, link: &mut Link, guard: &drain::Guard) -> Result<(), Fault> {
-        self.enter(link.is_resumed());
+        self.enter(link);
         let proven = Instant::now() + STABLE;
         let channel = self.seat.channel().clone();
         loop {
@@ -294,16 +311,19 @@ impl Feed {
     }
 
     /// The feed is open: what may have been missed is told before anything new.
-    fn enter(&mut self, resumed: bool) {
+    fn enter(&mut self, link: &Link) {
         if !self.goes_on() {
             self.place.iter_mut().for_each(Place::forget);
+        }
+        if let Some(decoder) = link.decoder() {
+            self.decoder = decoder.clone();
         }
         self.placed = Some(self.life.source());
         self.life.on(Event::Opened);
         let channel = self.seat.channel();
         let source = &self.targets[self.life.source()].server;
         tracing::info!(channel = %channel.name(), %source, "feed open");
-        if let Some(down) = self.down.take().filter(|_| !resumed) {
+        if let Some(down) = self.down.take().filter(|_| !link.is_resumed()) {
             let down_ms = down.elapsed().as_millis() as u64;
             map::append_gap(
                 &mut self.writer,
@@ -322,9 +342,6 @@ impl Feed {
             channel.counts().invalid_utf8.add();
         }
         self.down = Some(Instant::now());
-        if let Some(decoder) = link.decoder() {
-            self.decoder = decoder.clone();
-        }
         if channel.session().is_none() {
             channel.set_upstream(Upstream::Reconnecting);
         }

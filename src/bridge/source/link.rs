@@ -10,9 +10,8 @@ use crate::bridge::channel::Publish;
 use crate::bridge::map;
 use crate::config::model::{Bridge, FeedKind};
 use crate::lifecycle::drain;
-use crate::sse::decode::Decoder;
 
-use super::event_source::EventSource;
+use super::event_source::{EventSource, Shared};
 use super::fault::Fault;
 use super::posts::{Permit, Posts};
 use super::target::{Opening, Target};
@@ -60,7 +59,7 @@ impl Link {
         config: &Bridge,
         opening: &Opening,
         resume: Option<String>,
-        decoder: &Decoder,
+        decoder: &Shared,
     ) -> Result<Self, Fault> {
         match target.kind {
             FeedKind::WebSocket => {
@@ -83,7 +82,7 @@ impl Link {
     }
 
     /// Where an event source stands.
-    pub(super) fn decoder(&self) -> Option<&Decoder> {
+    pub(super) fn decoder(&self) -> Option<&Shared> {
         match self {
             Self::WebSocket(_) => None,
             Self::EventSource(link) => Some(link.decoder()),

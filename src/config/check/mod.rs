@@ -18,6 +18,7 @@ mod publish;
 mod route;
 mod secret;
 mod server_tls;
+mod state_dir;
 mod streams;
 mod tls;
 mod upstream;
@@ -34,8 +35,8 @@ use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
 use crate::config::model::{
-    BodyPace, Config, Dns, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat, Process,
-    Trust,
+    BodyPace, Config, Dns, DrainTimes, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat,
+    Process, Trust,
 };
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -95,13 +96,14 @@ pub(crate) fn config(
     let bridges = named(&root.bridge, &mut context, bridge::check);
     let errors = errors::check(&root.errors, &mut context);
     let limits = limits(&root.limits);
+    let server = server(&root.server, &mut context);
     let routes = route::check(&root, &bridges, limits.body_size, &mut context);
     if context.diagnostics.is_empty() {
         // What is wrong may be what would use them.
         warn_of_unused(&root, &mut context);
     }
     Config {
-        server: server(&root.server),
+        server,
         listeners,
         tls,
         trust: trust(&root.trust),
@@ -136,20 +138,38 @@ fn named<S, M>(
     checked.collect()
 }
 
-fn server(table: &Field<server::Server>) -> Process {
+fn server(table: &Field<server::Server>, context: &mut Context<'_>) -> Process {
     let workers = table
         .get(|server| &server.workers)
         .map_or(0, |workers| to_usize(workers.0));
     // One worker is right where the number of cores cannot be known.
     let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let drain_timeout = table
+        .get(|server| &server.drain_timeout)
+        .map_or(seconds(30), |time| time.0);
     Process {
         workers: NonZeroUsize::new(workers).unwrap_or_else(cores),
-        drain_timeout: table
-            .get(|server| &server.drain_timeout)
-            .map_or(seconds(30), |time| time.0),
+        drain_timeout,
+        drain: drain_times(table, drain_timeout),
         encoded_slashes: table
             .get(|server| &server.encoded_slashes)
             .map_or(EncodedSlashes::Reject, |word| word.0),
+        state_dir: state_dir::check(table, context),
+    }
+}
+
+/// Each kind's own time, and no more than there is for all.
+fn drain_times(table: &Field<server::Server>, limit: Duration) -> DrainTimes {
+    let times = table.get(|server| &server.drain);
+    let time = |of: fn(&server::Drain) -> &Field<server::DrainTime>| {
+        let own = times.and_then(|times| of(times).value());
+        own.map_or(limit, |time| time.0.min(limit))
+    };
+    DrainTimes {
+        requests: time(|drain| &drain.requests),
+        event_streams: time(|drain| &drain.event_streams),
+        websockets: time(|drain| &drain.websockets),
+        subscribers: time(|drain| &drain.subscribers),
     }
 }
 

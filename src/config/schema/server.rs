@@ -3,7 +3,7 @@
 use tracing::Level;
 
 use crate::config::model::{EncodedSlashes, LogFormat};
-use crate::config::schema::scalar::{Integer, OneOf, Word};
+use crate::config::schema::scalar::{Integer, OneOf, Text, Word};
 use crate::config::schema::table::table;
 use crate::config::units::{HOUR, Period};
 
@@ -14,9 +14,34 @@ table! {
         workers: Integer<0, 1024>,
         /// How long live connections get when the process stops. Default `"30s"`, up to `"1h"`; `"0"`: none.
         drain_timeout: Period<0, HOUR>,
+        /// How much of `drain_timeout` each kind gets of what is live.
+        drain: Drain,
         /// Paths with `%2F` in them: `"reject"` (the default) answers 400, `"keep"` passes them on as they came; here they never
         /// count as a border of segments, and a `{name}` of a route's path does not take them. See that your backends agree.
         encoded_slashes: OneOf<EncodedSlashes>,
+        /// A directory, relative to this file, where the logs of bridges are kept while the process does not run, so that clients
+        /// go on where they were. It has to exist and to be writable. Default: systemd's `$STATE_DIRECTORY`; without that none, and
+        /// clients are told of a gap after a restart.
+        state_dir: Text,
+    }
+}
+
+/// One kind's time in a drain.
+pub(crate) type DrainTime = Period<0, HOUR>;
+
+table! {
+    /// `drain`: how much of `drain_timeout` each kind gets. What has more is cut with `drain_timeout`.
+    Drain, "`drain`", "a table, `drain = { websockets = \"60s\" }`" {
+        /// Requests and their responses. Over HTTP/2 they share a connection with streams, and are cut with it. Default:
+        /// `drain_timeout`.
+        requests: DrainTime,
+        /// Event streams that pass through; they end over the first half of it. Default: `drain_timeout`.
+        event_streams: DrainTime,
+        /// WebSockets that pass through; they end over the first half of it. Default: `drain_timeout`.
+        websockets: DrainTime,
+        /// Subscribers of a bridge; they end over the first half of it, and within a second where a new process follows.
+        /// Default: `drain_timeout`.
+        subscribers: DrainTime,
     }
 }
 

@@ -1,0 +1,93 @@
+//! What a drain means for a connection of HTTP/1.1.
+//!
+//! A client may send its next request just when its connection is closed for being idle, and HTTP/1.1 has no way to tell it that the request
+//! was not read (RFC 9112 §9.5). Where the process ends that cannot be helped. Where another one follows, a connection that is kept
+//! alive is kept for a moment more, and what comes in that time is answered, with `Connection: close`.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::lifecycle::drain::{Cause, Guard, Living, Order};
+
+/// How long at least and at most an idle connection is kept when another process follows.
+const KEPT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+
+/// What is next for the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It ends with the request under way, or at once where there is none.
+    NoMoreRequests,
+    /// It is cut.
+    NoMoreTime,
+}
+
+/// The last part of a connection's life.
+pub(super) struct Last<'a> {
+    guard: &'a Guard,
+    /// When requests are not waited for any more, and when those under way are cut.
+    ends: Option<(Option<Instant>, Instant)>,
+}
+
+impl<'a> Last<'a> {
+    pub(super) fn of(guard: &'a Guard) -> Self {
+        Self { guard, ends: None }
+    }
+
+    /// Returns when something ends.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    pub(super) async fn next(&mut self) -> Turn {
+        if self.ends.is_none() {
+            let order = self.guard.ordered().await;
+            self.ends = Some((Some(kept(order)), order.deadline_of(Living::Request)));
+        }
+        let Some((idle, requests)) = &mut self.ends else {
+            return Turn::NoMoreTime;
+        };
+        if let Some(until) = *idle {
+            sleep_until(until).await;
+            *idle = None;
+            return Turn::NoMoreRequests;
+        }
+        sleep_until(*requests).await;
+        Turn::NoMoreTime
+    }
+}
+
+/// Until when requests are waited for. At random: the clients come back to the other process.
+fn kept(order: Order) -> Instant {
+    let (least, most) = KEPT;
+    match order.cause {
+        Cause::Stop => order.begun,
+        Cause::Restart => order.begun + least + (most - least).mul_f64(fastrand::f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::DrainTimes;
+    use crate::lifecycle::drain::Trigger;
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_end_at_once_at_the_end_and_are_kept_for_a_moment_at_a_restart() {
+        for (cause, least, most) in [(Cause::Stop, 0, 0), (Cause::Restart, 1_000, 2_000)] {
+            let trigger = Trigger::new();
+            let guard = trigger.guard();
+            let mut last = Last::of(&guard);
+            let begun = Instant::now();
+            trigger.begin(Order {
+                cause,
+                begun,
+                times: DrainTimes::same(Duration::from_secs(30)),
+            });
+            assert_eq!(last.next().await, Turn::NoMoreRequests);
+            let waited = begun.elapsed().as_millis();
+            assert!((least..=most).contains(&waited), "{cause:?}: {waited} ms");
+            assert_eq!(last.next().await, Turn::NoMoreTime);
+            assert_eq!(begun.elapsed().as_secs(), 30);
+        }
+    }
+}
