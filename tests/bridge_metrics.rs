@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::bridge::{bridge, message_at, open};
-use crate::harness::{ADMIN, Admin, Backend, Gate, Subscriber, WebSocketClient};
+use crate::harness::{ADMIN, Admin, Backend, Gate, H2Client, Subscriber, WebSocketClient};
 
 async fn measured(text: &str) -> (Gate, Admin) {
     let gate = Gate::start(&format!("{ADMIN}{text}")).await;
@@ -241,6 +241,26 @@ async fn who_is_slow_or_sent_away_is_counted() {
         ],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_inside_http_2_that_takes_nothing_is_found_on_a_quiet_feed_too() {
+    let mut backend = Backend::by_hand().await;
+    // hyper asks the body for one piece more than the window takes: here a heartbeat.
+    let more = "slow = { stall = \"1s\" }\nheartbeat = \"1s\"";
+    let (gate, admin) = measured(&bridge(&backend, more)).await;
+    let (mut reader, mut feed) = open(&gate, &mut backend).await;
+    let mut client = H2Client::connect(&gate).await;
+    let _unread = client.get("/live/a").await;
+    counts(&admin, &[("subscribers", "kind=sse", 2.0)]).await;
+    // More than its window takes, and nothing after it.
+    feed.text(&"x".repeat(200_000)).await;
+    reader.message().await;
+    let found = [
+        ("slow_clients_total", "policy=stall", 1.0),
+        ("subscribers", "kind=sse", 1.0),
+    ];
+    counts(&admin, &found).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,9 @@
 //! A subscriber over HTTP/2: a body that reads the same log, woken by the sweep.
 //!
-//! HTTP/2's own flow control holds it: while the client's window is closed the body is not polled, so that a slow
-//! client costs nothing but its position. The sweep finds it slow by the same rules as a socket.
+//! HTTP/2's own flow control holds it: while the client's window is closed, the body is asked for one piece more, at most a
+//! heartbeat on a quiet feed, and then not polled, so that a slow client costs nothing but its position. The sweep finds it
+//! slow by the same rules as a socket, and looks at it from time to time where the feed is quiet. What becomes due
+//! meanwhile, an age or a drain, is said once the window opens, or the stall ends it.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -37,6 +39,8 @@ pub(super) struct Reader {
     pub(super) position: Position,
     /// Since when there is something that was not asked for.
     since: Option<Instant>,
+    /// Since when the client's window takes no more: the body was not polled since it gave something out.
+    given: Option<Instant>,
     waker: Option<Waker>,
     is_slow: bool,
     /// Released when the client is found slow: the body itself may stay for as long as the client's window is closed.
@@ -49,10 +53,14 @@ impl Reader {
         let position = &mut self.position;
         let is_behind = !position.is_at_head(visit.view);
         let has_news = is_behind || position.owes_status(visit.upstream, visit.view);
-        if self.is_slow || !(has_news || visit.upstream == Upstream::Gone) {
+        let has_news = has_news || visit.upstream == Upstream::Gone;
+        let since = match has_news {
+            true => Some(*self.since.get_or_insert(visit.now)),
+            false => self.given,
+        };
+        let Some(since) = since.filter(|_| !self.is_slow) else {
             return;
-        }
-        let since = *self.since.get_or_insert(visit.now);
+        };
         let is_stalled = visit.now.saturating_duration_since(since) >= visit.slow.stall;
         if is_stalled {
             visit.channel.counts().slow_stalled.add();
@@ -148,6 +156,7 @@ impl EventBody {
         let shared = Rc::new(RefCell::new(Reader {
             position: Position::unknown(filter),
             since: None,
+            given: None,
             waker: None,
             is_slow: false,
             subscription: Some(subscription),
@@ -175,6 +184,7 @@ impl EventBody {
             return Poll::Ready(Next::Bytes(std::mem::take(part)));
         }
         let mut reader = self.shared.borrow_mut();
+        reader.given = None;
         if reader.is_slow {
             return Poll::Ready(Next::End(End::Slow));
         }
@@ -219,6 +229,7 @@ impl EventBody {
 
     fn give(&mut self, bytes: Bytes) -> Frame<Bytes> {
         self.written = Instant::now();
+        self.shared.borrow_mut().given = Some(self.written);
         if let Some(record) = &mut self.record {
             record.sent(bytes.len());
         }

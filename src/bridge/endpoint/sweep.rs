@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::bridge::channel::Channel;
 use crate::bridge::log::View;
@@ -35,6 +35,9 @@ use super::sse::Subscriber;
 const GATHER: Duration = Duration::from_millis(5);
 /// Subscribers that are visited before other tasks of the worker have their turn.
 const SLICE: usize = 64;
+
+/// On a quiet feed bodies are looked at no more often.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How far subscribers are behind is looked at no more often.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -198,6 +201,25 @@ impl Roster {
         (end < members.capacity()).then_some(end)
     }
 
+    /// Looks at the bodies, none of which can tell by itself that its client takes nothing.
+    fn look_at_bodies(&self) {
+        let members = self.members.borrow();
+        let visit = Visit {
+            view: &self.channel.log().view(),
+            upstream: self.channel.upstream(),
+            ranges: &mut self.ranges.borrow_mut(),
+            now: Instant::now(),
+            channel: &self.channel,
+            slow: self.slow,
+        };
+        for (_place, member) in members.iter() {
+            if let Member::Body(body) = member {
+                body.borrow_mut().visit(&visit);
+            }
+        }
+        visit.ranges.clear();
+    }
+
     fn sample(&self, position: &Position, visit: &Visit<'_>) {
         if self.is_sampling.get()
             && let Some(lag) = position.lag(visit.view, visit.now)
@@ -209,8 +231,12 @@ impl Roster {
 
 async fn sweep(roster: Rc<Roster>, _guard: drain::Guard) {
     let (mut last, mut sampled): (Option<Instant>, Option<Instant>) = (None, None);
+    let look = (roster.slow.stall / 2).max(LOOK);
     loop {
-        roster.waker.notified().await;
+        if timeout(look, roster.waker.notified()).await.is_err() {
+            roster.look_at_bodies();
+            continue;
+        }
         if let Some(last) = last
             && last.elapsed() < GATHER
         {
