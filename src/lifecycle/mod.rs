@@ -1,6 +1,7 @@
 //! The process's life: what is spawned, how it is told to end, how one waits until it has.
 
 pub mod drain;
+pub mod removal;
 pub mod scratch;
 pub mod signal;
 pub mod systemd;

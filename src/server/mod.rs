@@ -1,7 +1,10 @@
 //! The process: build, serve, reload, drain.
 
+mod control;
 mod listeners;
+mod plan;
 mod reload;
+mod watch;
 mod worker;
 
 use std::path::PathBuf;
@@ -12,8 +15,10 @@ use arc_swap::ArcSwap;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::admin::{Admin, Shown};
+use crate::admin::control::Asks;
+use crate::admin::{Admin, AdminError, Shown};
 use crate::bridge::log::Budget;
+use crate::config::Places;
 use crate::config::model::Config;
 use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::systemd;
@@ -24,7 +29,9 @@ use crate::observe::metrics::Metrics;
 use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
+use control::Event;
 use listeners::Listeners;
+use watch::Watch;
 use worker::Workers;
 
 /// How often a drain says how far it is.
@@ -36,6 +43,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The admin listener cannot be had.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The configuration cannot be put in force.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -67,6 +77,8 @@ struct Server {
     checks: Checks,
     metrics: Arc<Metrics>,
     admin: Admin,
+    asks: Asks,
+    watch: Watch,
     log: LogHandle,
     origin: Origin,
 }
@@ -89,8 +101,13 @@ pub fn run(
         let mut signals = Signals::new()?;
         let mut server = Server::start(config, origin, log)?;
         ready();
-        while signals.next().await == Request::Reload {
-            server.reload();
+        loop {
+            match server.next(&mut signals).await {
+                Event::Signal(Request::Reload) => drop(server.reload()),
+                Event::Signal(Request::Stop) => break,
+                Event::Files => server.files_changed(),
+                Event::Asked(ask) => server.asked(ask),
+            }
         }
         server.drain(&mut signals).await;
         Ok(())
@@ -104,12 +121,20 @@ impl Server {
         let permits = Permits::new(config.limits.connections);
         let count = config.server.workers.get();
         let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
+        let places = Places {
+            files: config.files.clone(),
+            directories: config.directories.clone(),
+        };
+        let mut watch = Watch::new(config.server.watch);
+        if let Origin::File(_) = origin {
+            watch.look_at(places);
+        }
         Budget::process().set_limit(config.limits.bridge_memory);
         let snapshot = Snapshot::build(config, None, &tickets)?;
         let listeners = Listeners::bind(&wanted, count, &inherited)?;
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));
         let metrics = Arc::new(Metrics::new());
-        let mut admin = Admin::new(Shown {
+        let (mut admin, asks) = Admin::new(Shown {
             shared: shared.clone(),
             permits: permits.clone(),
             dropped: log.dropped(),
@@ -133,6 +158,8 @@ impl Server {
             checks,
             metrics,
             admin,
+            asks,
+            watch,
             log,
             origin,
         })

@@ -309,7 +309,7 @@ impl Dialogue {
     pub(super) fn close_frame(&self, end: End) -> Option<(u16, Bytes)> {
         let ours = match end {
             End::Slow | End::BackendFailed => Some(CloseCode::TryAgainLater),
-            End::Age | End::Drain => Some(CloseCode::GoingAway),
+            End::Age | End::Drain | End::Removed => Some(CloseCode::GoingAway),
             End::Backend | End::TakenOver => Some(CloseCode::Normal),
             _ => None,
         };

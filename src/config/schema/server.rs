@@ -17,6 +17,9 @@ table! {
         /// Paths with `%2F` in them: `"reject"` (the default) answers 400, `"keep"` passes them on as they came; here they never
         /// count as a border of segments, and a `{name}` of a route's path does not take them. See that your backends agree.
         encoded_slashes: OneOf<EncodedSlashes>,
+        /// Whether a change of the configuration's files (with those included, certificates, keys, secrets and pages) reloads it, a
+        /// moment after the last change. `false`: only SIGHUP and `streamgate reload` do. Default `true`.
+        watch: bool,
     }
 }
 
