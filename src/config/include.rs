@@ -173,6 +173,14 @@ impl Reading<'_> {
         if !errors.is_empty() {
             redact::cover_lines(text, file, self.diagnostics);
             self.tell_syntax_errors(file, &errors);
+            // The configuration cannot be used; what could be read of it still says where the process's socket is.
+            let mut unheard = self.diagnostics.clone();
+            let mut reader = Reader {
+                env: self.env,
+                file,
+                diagnostics: &mut unheard,
+            };
+            fill(&mut self.root, document.get_ref(), &mut reader);
             return;
         }
         let before = self.includes().len();

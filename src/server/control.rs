@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// Follows files that have changed. What they mean may be the same as before, or nothing yet: a file is half written, of a
-    /// certificate and its key one is new. Whatever is wrong is told once, and the next change tries again.
+    /// certificate and its key one is new. What is wrong twice is told, once, and the next change tries again.
     pub(super) fn files_changed(&mut self) {
         let outcome = self.try_reload();
         match &outcome {
@@ -64,10 +64,9 @@ impl Server {
             }
             Outcome::Refused(refusal) => {
                 let cause = respond::chain(refusal);
-                if self.watch.told.as_ref() == Some(&cause) {
+                if !self.watch.is_to_be_told(&cause) {
                     return;
                 }
-                self.watch.told = Some(cause.clone());
                 if refusal.is_half_a_pair() {
                     tracing::warn!(cause, "reload waits for a certificate and a key that fit");
                 } else {
