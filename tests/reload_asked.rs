@@ -69,12 +69,12 @@ async fn the_command_tells_what_has_changed_or_why_nothing_has() {
         ("this is not TOML", &[], 1, "nobody answers at"),
         (&format!("{more}unknown = 1\n"), &[], 78, "streamgate.toml:"),
         (&taken, &[], 1, "nothing has changed: "),
-        (&absent, &[], 78, "`absent.toml` cannot be read"),
+        (&absent, &[], 78, "absent.toml` cannot be read"),
         (
             &no_certificate,
             &["--plan"],
             78,
-            "`absent.pem` cannot be read",
+            "absent.pem` cannot be read",
         ),
     ];
     for (config, more, code, said) in table {

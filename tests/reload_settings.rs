@@ -57,9 +57,9 @@ async fn limits_and_the_log_change_and_the_workers_wait_for_the_next_start() {
     let gate = Gate::start(&routes).await;
     let long = format!(
         "GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n",
-        "x".repeat(5_000)
+        "x".repeat(10_000)
     );
-    for (size, status) in [("32KiB", 200), ("4KiB", 431)] {
+    for (size, status) in [("32KiB", 200), ("8KiB", 431)] {
         gate.reload_well(&format!("{routes}[limits]\nheader_size = \"{size}\"\n"))
             .await;
         let mut client = gate.tls().await;

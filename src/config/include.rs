@@ -173,14 +173,19 @@ impl Reading<'_> {
         if !errors.is_empty() {
             redact::cover_lines(text, file, self.diagnostics);
             self.tell_syntax_errors(file, &errors);
-            // The configuration cannot be used; what could be read of it still says where the process's socket is.
+            // The configuration cannot be used; what could be read of it still says where the process's socket is. Nothing
+            // else is taken over, nor told: it would be told of what is not all there.
             let mut unheard = self.diagnostics.clone();
             let mut reader = Reader {
                 env: self.env,
                 file,
                 diagnostics: &mut unheard,
             };
-            fill(&mut self.root, document.get_ref(), &mut reader);
+            let mut part = Root::begin(Place::new(file, 0..0));
+            fill(&mut part, document.get_ref(), &mut reader);
+            if self.root.admin.is_absent() {
+                self.root.admin = part.admin;
+            }
             return;
         }
         let before = self.includes().len();
