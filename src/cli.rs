@@ -1,4 +1,6 @@
-//! The command line: subcommands and flags, and nothing of what they do.
+//! The command line: subcommands and flags. What they do is elsewhere, but for those that only ask a running process.
+
+pub mod reload;
 
 use std::path::PathBuf;
 use std::process;
@@ -24,6 +26,19 @@ pub enum Command {
     /// Serve, in the foreground, until SIGTERM or Ctrl-C; SIGHUP reloads.
     Run {
         /// The configuration.
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "/etc/streamgate/streamgate.toml"
+        )]
+        config: PathBuf,
+    },
+    /// Make the process that runs read its configuration anew, and tell what has changed.
+    Reload {
+        /// Only tell what would change.
+        #[arg(long)]
+        plan: bool,
+        /// The configuration that the process runs with: where its admin socket is stands there.
         #[arg(
             long,
             value_name = "FILE",
@@ -112,6 +127,13 @@ mod tests {
                 "streamgate check a.toml b.toml",
                 Command::Check {
                     files: vec!["a.toml".into(), "b.toml".into()],
+                },
+            ),
+            (
+                "streamgate reload --plan --config a.toml",
+                Command::Reload {
+                    plan: true,
+                    config: "a.toml".into(),
                 },
             ),
             ("streamgate demo", Command::Demo { port: 8443 }),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use streamgate::cli::{Cli, Command};
+use streamgate::cli::{Cli, Command, reload};
 use streamgate::config::{self, BuiltIn, Config, ProcessEnv};
 use streamgate::observe::log;
 use streamgate::respond::chain;
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     tls::use_one_provider();
     match Cli::parse_or_exit().command {
         Command::Run { config } => run(&config),
+        Command::Reload { plan, config } => reload::run(&config, plan),
         Command::Check { files } => check(&files),
         Command::Demo { port } => run_demo(port),
         #[cfg(feature = "packaging")]

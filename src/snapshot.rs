@@ -13,12 +13,13 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::bridge::Bridge;
 use crate::config::model::{
-    Config, EventStreams, FieldRules, Fixed, OnUnhealthy, PageOrigins, PathChange, Redirect,
-    RouteAction, StreamLimits, Timeouts, WebSocket,
+    Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
+    StreamFate, StreamLimits, Timeouts, WebSocket,
 };
+use crate::lifecycle::removal::Removal;
 use crate::limits::Streams;
 use crate::route::{PathPattern, Router, Rule};
-use crate::stream::AfterFall;
+use crate::stream::{AfterLoss, Losses};
 use crate::tls::accept::{Acceptor, Tickets};
 use crate::tls::certificates::ResolveBySni;
 use crate::upstream::Upstream;
@@ -33,8 +34,19 @@ pub struct Snapshot {
     pub acceptor: Option<Acceptor>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
-    /// The long streams of each route, by its key.
-    streams: BTreeMap<Arc<str>, Streams>,
+    /// What lives on each route, by its key.
+    live: BTreeMap<Arc<str>, Live>,
+    /// One for all generations of the process: its holders are those that live.
+    generations: Arc<()>,
+}
+
+/// What a route has as long as configurations name it.
+#[derive(Debug, Clone, Default)]
+struct Live {
+    /// Its long streams.
+    streams: Streams,
+    /// Tells them when the route is gone.
+    removal: Removal,
 }
 
 /// A route with its action at hand.
@@ -53,8 +65,8 @@ pub struct Route {
     pub streams: Streams,
     /// How many of them it may have.
     pub stream_limits: StreamLimits,
-    /// What becomes of live streams whose server fails its health check.
-    pub after_fall: AfterFall,
+    /// What ends its live streams before their time.
+    pub losses: Arc<Losses>,
     /// What changes in requests to its upstream.
     pub request_fields: FieldRules,
     /// What changes in its responses.
@@ -130,17 +142,17 @@ impl Snapshot {
             )
         });
         let bridges: BTreeMap<_, _> = bridges.collect();
-        let streams: BTreeMap<_, _> = config
+        let live: BTreeMap<_, _> = config
             .routes
             .iter()
             .map(|route| {
                 let key = route.key();
-                let kept = previous.and_then(|previous| previous.streams.get(&key));
-                let streams = kept.cloned().unwrap_or_default();
-                (key, streams)
+                let kept = previous.and_then(|previous| previous.live.get(&key));
+                (key, kept.cloned().unwrap_or_default())
             })
             .collect();
-        let router = router(&config, &upstreams, &bridges, &streams)?;
+        let router = router(&config, &upstreams, &bridges, &live)?;
+        let generations = previous.map_or_else(Arc::default, |it| it.generations.clone());
         let acceptor = acceptor(&config, tickets)?;
         Ok(Self {
             config,
@@ -148,7 +160,8 @@ impl Snapshot {
             acceptor,
             upstreams,
             bridges,
-            streams,
+            live,
+            generations,
         })
     }
 }
@@ -157,6 +170,57 @@ impl Snapshot {
     /// All upstreams, whether a route leads to them or not.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
+    }
+
+    /// The upstream of this name.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(name)
+    }
+
+    /// The bridge of this name.
+    #[must_use]
+    pub fn bridge(&self, name: &str) -> Option<&Arc<Bridge>> {
+        self.bridges.get(name)
+    }
+
+    /// Live long streams to the servers of the route with this [`key`](crate::config::model::Route::key).
+    #[must_use]
+    pub fn streams_of(&self, key: &str) -> usize {
+        self.live.get(key).map_or(0, |live| live.streams.live())
+    }
+
+    /// Generations of this process that live: this one, and those that a request or a stream still holds.
+    #[must_use]
+    pub fn generations(&self) -> usize {
+        Arc::strong_count(&self.generations)
+    }
+
+    /// Tells the streams of what `next`, which is in force now, has no more: routes, servers, bridges and their feeds.
+    pub fn superseded_by(&self, next: &Self) {
+        for (key, live) in &self.live {
+            if !next.live.contains_key(key) {
+                live.removal.tell();
+            }
+        }
+        for (name, upstream) in &self.upstreams {
+            let next = next.upstream(name);
+            for endpoint in upstream.endpoints() {
+                let stays = next.and_then(|next| next.endpoint(endpoint.addr()));
+                if stays.is_none() {
+                    endpoint.removal().tell();
+                }
+            }
+        }
+        for (name, bridge) in &self.bridges {
+            match next.bridge(name) {
+                None => bridge.removed(),
+                Some(next) if !next.is_successor_of(bridge) => {
+                    bridge.replaced(self.config.server.drain_timeout);
+                }
+                Some(_same) => {}
+            }
+        }
     }
 
     /// All bridges, whether a route leads to them or not.
@@ -169,7 +233,7 @@ fn router(
     config: &Config,
     upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: &BTreeMap<Arc<str>, Arc<Bridge>>,
-    streams: &BTreeMap<Arc<str>, Streams>,
+    live: &BTreeMap<Arc<str>, Live>,
 ) -> Result<Router<Route>, BuildError> {
     let mut entries = Vec::with_capacity(config.routes.len());
     for route in &config.routes {
@@ -192,6 +256,7 @@ fn router(
                 Action::Bridge(bridges.get(name).ok_or(BuildError::Routes)?.clone())
             }
         };
+        let live = live.get(&route.key()).ok_or(BuildError::Routes)?;
         let rule = Rule {
             host: route.host.clone(),
             path: route.path.clone(),
@@ -205,13 +270,13 @@ fn router(
                 timeouts: route.timeouts.clone(),
                 websocket: route.websocket.clone(),
                 event_streams: route.event_streams,
-                streams: streams.get(&route.key()).ok_or(BuildError::Routes)?.clone(),
+                streams: live.streams.clone(),
                 stream_limits: route.streams,
-                after_fall: match route.on_unhealthy {
-                    OnUnhealthy::Keep => AfterFall::Keep,
-                    OnUnhealthy::Drain => AfterFall::Drain(config.server.drain_timeout),
-                    OnUnhealthy::Close => AfterFall::Close,
-                },
+                losses: Arc::new(Losses {
+                    after_fall: after(route.on_unhealthy, config),
+                    after_removal: after(route.on_remove, config),
+                    route: live.removal.clone(),
+                }),
                 request_fields: route.request_fields.clone(),
                 response_fields: route.response_fields.clone(),
                 origins: route.origins.clone(),
@@ -221,6 +286,14 @@ fn router(
         ));
     }
     Router::new(entries).map_err(|_conflicts| BuildError::Routes)
+}
+
+fn after(fate: StreamFate, config: &Config) -> AfterLoss {
+    match fate {
+        StreamFate::Keep => AfterLoss::Keep,
+        StreamFate::Drain => AfterLoss::Drain(config.server.drain_timeout),
+        StreamFate::Close => AfterLoss::Close,
+    }
 }
 
 fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, BuildError> {

@@ -1,26 +1,30 @@
 //! The admin listener: what the operator's own tools ask, in clear text, on an address of its own.
 //!
 //! It runs on the process's own thread, beside reloads and health checks, so that no worker has anything to do with it, and
-//! it goes on through a drain, to its very end. Owns its listening socket across reloads, like [`listen`](crate::listen).
-//! Invariants: connections and what they may take of time are bounded; a request changes nothing.
+//! it goes on through a drain, to its very end. Owns its listening sockets across reloads, like [`listen`](crate::listen).
+//! Invariants: connections and what they may take of time are bounded; a request over TCP changes nothing, and one over the
+//! Unix socket only asks for a change ([`control`]).
 
+pub mod control;
 mod health;
 mod metrics;
 mod serve;
+mod unix;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::model;
-use crate::lifecycle::handover::Socket;
+use crate::lifecycle::handover;
 use crate::lifecycle::tasks;
 use crate::limits::Permits;
 use crate::listen::{BindError, Bound, Inherited};
@@ -28,6 +32,10 @@ use crate::net::ListenAddr;
 use crate::observe::log::DroppedLines;
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
+use control::{Access, Ask, Asks};
+use unix::Socket;
+
+pub use unix::{Living, SocketError};
 
 /// Connections at the same time. More wait in the kernel.
 const CONNECTIONS: usize = 32;
@@ -51,6 +59,9 @@ pub struct Shown {
 struct State {
     shown: Shown,
     draining: Cell<bool>,
+    wishes: mpsc::Sender<Ask>,
+    /// How the last reload went, as JSON.
+    last: RefCell<Option<Bytes>>,
     connections: Arc<Semaphore>,
     /// Cancelled when the process ends.
     over: CancellationToken,
@@ -59,7 +70,9 @@ struct State {
 /// The admin listener of the process, or none.
 pub struct Admin {
     state: Rc<State>,
-    listening: Option<Listening>,
+    tcp: Option<Listening>,
+    unix: Option<UnixListening>,
+    living: Living,
 }
 
 struct Listening {
@@ -67,70 +80,124 @@ struct Listening {
     /// Ends the accepting, not what was accepted.
     removed: CancellationToken,
     /// Copies of what is accepted from, for the next process.
-    to_hand_over: Vec<Socket>,
+    to_hand_over: Vec<handover::Socket>,
 }
 
-/// A listener that is bound, and accepts nothing yet.
-pub struct Fresh(ListenAddr, Bound);
+struct UnixListening {
+    socket: Socket,
+    removed: CancellationToken,
+}
+
+/// Listeners that are bound, and accept nothing yet.
+#[derive(Default)]
+pub struct Fresh {
+    tcp: Option<(ListenAddr, Bound)>,
+    unix: Option<Socket>,
+}
+
+/// Why the admin listener cannot be as it is wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Its address.
+    #[error(transparent)]
+    Address(#[from] BindError),
+    /// Its Unix socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+}
 
 impl Admin {
-    /// Without a listener.
+    /// Without a listener; and where the wishes of the operator come out.
     #[must_use]
-    pub fn new(shown: Shown) -> Self {
+    pub fn new(shown: Shown) -> (Self, Asks) {
+        let (wishes, asks) = control::channel();
         let state = State {
             shown,
             draining: Cell::new(false),
+            wishes,
+            last: RefCell::new(None),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
             over: CancellationToken::new(),
         };
-        Self {
+        let admin = Self {
             state: Rc::new(state),
-            listening: None,
+            tcp: None,
+            unix: None,
+            living: Living::Spare,
+        };
+        (admin, asks)
+    }
+
+    /// The same for a process that takes another's place: it takes the Unix socket of that one too.
+    #[must_use]
+    pub fn taking_over(self) -> Self {
+        Self {
+            living: Living::Replace,
+            ..self
         }
     }
 
     /// Binds what is `wanted`, unless it is there already.
     ///
     /// # Errors
-    /// [`BindError`]; nothing has changed then.
-    pub fn bind(
-        &self,
-        wanted: &model::Admin,
-        inherited: &Inherited,
-    ) -> Result<Option<Fresh>, BindError> {
-        let missing = wanted
-            .address
+    /// [`AdminError`]; nothing has changed then.
+    pub fn bind(&self, wanted: &model::Admin, inherited: &Inherited) -> Result<Fresh, AdminError> {
+        let here = self.tcp.as_ref().map(|listening| &listening.address);
+        let address = wanted.address.as_ref();
+        let tcp = address
+            .filter(|address| here != Some(address))
+            .map(|address| {
+                Bound::bind(address, 1, inherited).map(|bound| (address.clone(), bound))
+            });
+        let here = self.unix.as_ref().map(|listening| &listening.socket.path);
+        let unix = wanted
+            .socket
             .as_ref()
-            .filter(|address| !self.listens_on(address));
-        let bind = |address: &ListenAddr| {
-            let bound = Bound::bind(address, 1, inherited)?;
-            Ok(Fresh(address.clone(), bound))
-        };
-        missing.map(bind).transpose()
+            .filter(|path| here != Some(path))
+            .map(|path| Socket::bind(path, self.living));
+        Ok(Fresh {
+            tcp: tcp.transpose()?,
+            unix: unix.transpose()?,
+        })
     }
 
     /// Ends what is not `wanted` any more, and begins what is `fresh`.
-    pub fn replace(&mut self, wanted: &model::Admin, fresh: Option<Fresh>) {
-        let gone = self
-            .listening
-            .take_if(|listening| Some(&listening.address) != wanted.address.as_ref());
-        if let Some(gone) = gone {
+    pub fn replace(&mut self, wanted: &model::Admin, fresh: Fresh) {
+        let is_gone =
+            |listening: &mut Listening| Some(&listening.address) != wanted.address.as_ref();
+        if let Some(gone) = self.tcp.take_if(is_gone) {
             tracing::info!(address = %gone.address, "admin no longer listening");
             gone.removed.cancel();
         }
-        if let Some(Fresh(address, bound)) = fresh {
+        let is_gone =
+            |listening: &mut UnixListening| Some(&listening.socket.path) != wanted.socket.as_ref();
+        if let Some(gone) = self.unix.take_if(is_gone) {
+            tracing::info!(path = %gone.socket.path.display(), "admin socket removed");
+            gone.removed.cancel();
+        }
+        if let Some((address, bound)) = fresh.tcp {
             self.begin(address, bound);
         }
+        if let Some(socket) = fresh.unix {
+            self.begin_unix(socket);
+        }
+        // From now on it is the process that runs.
+        self.living = Living::Spare;
+    }
+
+    /// How the last reload went, as JSON.
+    pub fn reloaded(&self, json: Bytes) {
+        self.state.last.replace(Some(json));
     }
 
     /// Takes the copies of its sockets that are for the next process.
     ///
     /// # Errors
     /// There are too many open files.
-    pub fn to_hand_over(&self) -> io::Result<Vec<Socket>> {
-        let sockets = self.listening.iter();
+    pub fn to_hand_over(&self) -> io::Result<Vec<handover::Socket>> {
+        let sockets = self.tcp.iter();
         let sockets = sockets.flat_map(|listening| &listening.to_hand_over);
-        sockets.map(Socket::try_clone).collect()
+        sockets.map(handover::Socket::try_clone).collect()
     }
 
     /// From now on it is told that the process drains.
@@ -141,11 +208,6 @@ impl Admin {
     /// Ends the listener and its connections.
     pub fn end(self) {
         self.state.over.cancel();
-    }
-
-    fn listens_on(&self, address: &ListenAddr) -> bool {
-        let listening = self.listening.as_ref();
-        listening.is_some_and(|listening| listening.address == *address)
     }
 
     fn begin(&mut self, address: ListenAddr, bound: Bound) {
@@ -159,7 +221,7 @@ impl Admin {
         for socket in sockets {
             match socket {
                 Ok(socket) => {
-                    let accepting = accept(socket, self.state.clone(), removed.clone());
+                    let accepting = accept(Door::Tcp(socket), self.state.clone(), removed.clone());
                     drop(tasks::spawn(accepting));
                 }
                 Err(error) => {
@@ -171,32 +233,82 @@ impl Admin {
         if !local.ip().to_canonical().is_loopback() {
             tracing::warn!(%local, "the admin listener can be reached from other machines");
         }
-        self.listening = Some(Listening {
+        self.tcp = Some(Listening {
             address,
             removed,
             to_hand_over,
         });
     }
+
+    fn begin_unix(&mut self, socket: Socket) {
+        let removed = self.state.over.child_token();
+        let listener = socket.listener().and_then(UnixListener::from_std);
+        match listener {
+            Ok(listener) => {
+                let door = Door::Unix(listener, socket.owner);
+                drop(tasks::spawn(accept(
+                    door,
+                    self.state.clone(),
+                    removed.clone(),
+                )));
+                tracing::info!(path = %socket.path.display(), "admin socket");
+            }
+            Err(error) => tracing::error!(%error, "the admin socket cannot be used"),
+        }
+        self.unix = Some(UnixListening { socket, removed });
+    }
 }
 
-async fn accept(socket: TcpListener, state: Rc<State>, removed: CancellationToken) {
+/// What is accepted on.
+enum Door {
+    Tcp(TcpListener),
+    /// With the user whose process this is.
+    Unix(UnixListener, u32),
+}
+
+/// Who has come in.
+enum Visitor {
+    Tcp(TcpStream),
+    Unix(UnixStream, Access),
+}
+
+impl Door {
+    /// # Cancel safety
+    /// No connection is lost when it is dropped.
+    async fn next(&self) -> io::Result<Visitor> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await.map(|(tcp, _)| Visitor::Tcp(tcp)),
+            Self::Unix(socket, owner) => {
+                let (unix, _) = socket.accept().await?;
+                let may_change = |user: u32| user == *owner || user == 0;
+                let access = match unix.peer_cred() {
+                    Ok(peer) if may_change(peer.uid()) => Access::Change,
+                    Ok(_) | Err(_) => Access::Read,
+                };
+                Ok(Visitor::Unix(unix, access))
+            }
+        }
+    }
+}
+
+async fn accept(door: Door, state: Rc<State>, removed: CancellationToken) {
     loop {
         let next = async {
             let permit = state.connections.clone().acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
-            socket.accept().await.map(|(tcp, _client)| (tcp, permit))
+            door.next().await.map(|visitor| (visitor, permit))
         };
         let next = tokio::select! {
             next = next => next,
             () = removed.cancelled() => return,
         };
         match next {
-            Ok((tcp, permit)) => {
+            Ok((visitor, permit)) => {
                 let state = state.clone();
                 tasks::spawn(async move {
                     let _held = permit;
                     tokio::select! {
-                        () = serve::connection(tcp, &state) => {}
+                        () = serve(visitor, &state) => {}
                         () = state.over.cancelled() => {}
                     }
                 });
@@ -206,5 +318,12 @@ async fn accept(socket: TcpListener, state: Rc<State>, removed: CancellationToke
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
+    }
+}
+
+async fn serve(visitor: Visitor, state: &State) {
+    match visitor {
+        Visitor::Tcp(tcp) => serve::connection(tcp, Access::Read, state).await,
+        Visitor::Unix(unix, access) => serve::connection(unix, access, state).await,
     }
 }

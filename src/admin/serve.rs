@@ -10,12 +10,14 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::control::{self, Access};
 use super::{State, health, metrics};
 
 /// For the head of the request.
@@ -30,17 +32,24 @@ const MAX_HEAD: usize = 16 * 1024;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Serves a connection to its end.
-pub(super) async fn connection(tcp: TcpStream, state: &State) {
-    let service = service_fn(async |request: Request<_>| {
-        let response = answer(request.method(), request.uri().path(), state);
-        Ok::<_, Infallible>(response)
+pub(super) async fn connection<S>(stream: S, access: Access, state: &State)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(async |request: Request<Incoming>| {
+        let (method, uri) = (request.method(), request.uri());
+        let response = match uri.path() {
+            "/api/reload" => control::reload(method, uri, access, state).await,
+            path => answer(method, path, state),
+        };
+        Ok::<_, Infallible>(guarded(response))
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .keep_alive(false)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(tcp), service);
+        .serve_connection(TokioIo::new(stream), service);
     match timeout(WHOLE, serving).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
@@ -51,7 +60,7 @@ pub(super) async fn connection(tcp: TcpStream, state: &State) {
 fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
     // hyper leaves the body of an answer to HEAD away.
     let may_read = matches!(*method, Method::GET | Method::HEAD);
-    let mut response = match path {
+    match path {
         "/metrics" | "/healthz" | "/readyz" if !may_read => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             let allowed = HeaderValue::from_static("GET, HEAD");
@@ -62,7 +71,11 @@ fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
         "/healthz" => health::alive(),
         "/readyz" => health::ready(state.draining.get()),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
-    };
+    }
+}
+
+/// Nothing of it is kept, or taken for something else.
+fn guarded(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let nosniff = HeaderValue::from_static("nosniff");

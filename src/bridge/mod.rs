@@ -30,11 +30,13 @@ mod values;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::config::model::{self, Mapping};
+use crate::lifecycle::removal::Removal;
 use crate::lifecycle::{drain, tasks};
 use crate::limits;
 use crate::net::ClientAddr;
@@ -72,6 +74,11 @@ struct Live {
     dormants: Mutex<Dormants>,
     /// How fast clients publish.
     paces: Paces<Sender>,
+    /// Tells that a reload has taken the bridge away, or its feeds.
+    removal: Removal,
+    /// How long its subscribers have to move over to the bridge that takes its place. Set before `removal` tells, and only where
+    /// there is one.
+    successor: OnceLock<Duration>,
 }
 
 /// Who publishes, as far as it is known.
@@ -126,6 +133,30 @@ impl Bridge {
                 live: self.live.clone(),
             })
         })
+    }
+
+    /// Whether it has the channels of `other`.
+    #[must_use]
+    pub fn is_successor_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.live, &other.live)
+    }
+
+    /// A reload has removed it. What becomes of its subscribers their routes say.
+    pub fn removed(&self) {
+        self.live.removal.tell();
+    }
+
+    /// A reload has put another in its place. Its subscribers end, spread over `window`, and come back to that one.
+    pub fn replaced(&self, window: Duration) {
+        // Once is enough: who is told a second time is about to end.
+        let _ = self.live.successor.set(window);
+        self.live.removal.tell();
+    }
+
+    /// Returns once it is removed (`None`) or replaced, with the time that its subscribers have to move over.
+    async fn gone(&self) -> Option<Duration> {
+        self.live.removal.told().await;
+        self.live.successor.get().copied()
     }
 
     /// What it was made of.

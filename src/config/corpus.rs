@@ -193,6 +193,7 @@ fn the_full_example_shows_the_defaults() {
     assert_eq!(**shown, expected);
     the_example_shows_the_defaults_of_checks(&full);
     assert_eq!(full.routes[0].on_unhealthy, app.routes[0].on_unhealthy);
+    assert_eq!(full.routes[0].on_remove, app.routes[0].on_remove);
     let (shown, default) = (&full.routes[0], &app.routes[0]);
     assert_eq!(shown.timeouts, default.timeouts);
     assert_eq!(shown.body_size, default.body_size);

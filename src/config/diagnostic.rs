@@ -57,9 +57,16 @@ pub(crate) struct Finding {
     place: Option<Place>,
     message: String,
     hint: Option<String>,
+    of_pair: bool,
 }
 
 impl Finding {
+    /// It is about a certificate and its key.
+    pub(crate) fn of_pair(&mut self) -> &mut Self {
+        self.of_pair = true;
+        self
+    }
+
     /// Adds the line that says what to do.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(presentable(&hint.into(), 0, &[]));
@@ -93,6 +100,17 @@ impl Diagnostics {
     /// Whether there is no error. There may be warnings.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether all that is wrong are certificates and keys that cannot be used or do not fit: one of the two may be about to
+    /// come.
+    pub fn is_half_a_pair(&self) -> bool {
+        let mut errors = self
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .peekable();
+        errors.peek().is_some() && errors.all(|finding| finding.of_pair)
     }
 
     /// The number of warnings.
@@ -161,6 +179,7 @@ impl Diagnostics {
             // A message may quote what was typed.
             message: presentable(&message, 0, &[]),
             hint: None,
+            of_pair: false,
         });
         self.findings
             .last_mut()

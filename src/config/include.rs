@@ -38,8 +38,10 @@ pub(crate) enum Main<'a> {
 /// All files, put together.
 pub(crate) struct Files {
     pub(crate) root: Root,
-    /// Those that were read, the main file first.
+    /// Those that were named, the main file first.
     pub(crate) paths: Vec<PathBuf>,
+    /// Where a pattern looks for files.
+    pub(crate) directories: Vec<PathBuf>,
     /// The main file.
     pub(crate) main: FileId,
     /// Whether every file was read and parsed. If not, a missing name may stand in what is missing.
@@ -65,6 +67,7 @@ pub(crate) fn read(main: Main<'_>, env: &dyn Env, diagnostics: &mut Diagnostics)
         diagnostics,
         root: Root::begin(Place::new(file, 0..0)),
         seen: Vec::new(),
+        directories: Vec::new(),
         complete: true,
     };
     let mut paths = Vec::new();
@@ -82,10 +85,16 @@ pub(crate) fn read(main: Main<'_>, env: &dyn Env, diagnostics: &mut Diagnostics)
         }
         Err(Unusable::NotUtf8(place)) => reading.tell(place, NOT_UTF8),
     }
-    let Reading { root, complete, .. } = reading;
+    let Reading {
+        root,
+        directories,
+        complete,
+        ..
+    } = reading;
     Files {
         root,
         paths,
+        directories,
         main: file,
         complete,
     }
@@ -146,6 +155,7 @@ struct Reading<'a> {
     root: Root,
     /// Every file that was included, with where it was first named.
     seen: Vec<(PathBuf, Place)>,
+    directories: Vec<PathBuf>,
     complete: bool,
 }
 
@@ -163,6 +173,19 @@ impl Reading<'_> {
         if !errors.is_empty() {
             redact::cover_lines(text, file, self.diagnostics);
             self.tell_syntax_errors(file, &errors);
+            // The configuration cannot be used; what could be read of it still says where the process's socket is. Nothing
+            // else is taken over, nor told: it would be told of what is not all there.
+            let mut unheard = self.diagnostics.clone();
+            let mut reader = Reader {
+                env: self.env,
+                file,
+                diagnostics: &mut unheard,
+            };
+            let mut part = Root::begin(Place::new(file, 0..0));
+            fill(&mut part, document.get_ref(), &mut reader);
+            if self.root.admin.is_absent() {
+                self.root.admin = part.admin;
+            }
             return;
         }
         let before = self.includes().len();
@@ -215,7 +238,13 @@ impl Reading<'_> {
         paths: &mut Vec<PathBuf>,
     ) {
         let directory = self.diagnostics.directory(pattern.place.file).clone();
-        match find(&directory.join(&pattern.value.value)) {
+        let wanted = directory.join(&pattern.value.value);
+        if let Some(directory) = wanted.parent()
+            && pattern.value.value.contains('*')
+        {
+            self.directories.push(directory.to_owned());
+        }
+        match find(&wanted) {
             Ok(found) => {
                 for path in found {
                     self.include_file(&path, pattern.place, chain, paths);
@@ -250,10 +279,10 @@ impl Reading<'_> {
             return self.tell(place, &format!("more than {MAX_FILES} files are included"));
         }
         self.seen.push((identity.clone(), place));
+        paths.push(path.to_owned());
         let (file, opened) = open(path, self.diagnostics);
         match opened {
             Ok(text) => {
-                paths.push(path.to_owned());
                 chain.push(identity);
                 self.take(file, &text, chain, paths);
                 chain.pop();

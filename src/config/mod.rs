@@ -24,7 +24,7 @@ mod corpus;
 #[cfg(test)]
 pub(crate) mod scratch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::tls::certificates::Certificate;
 
@@ -40,7 +40,40 @@ pub use report::{Report, report};
 ///
 /// [`Diagnostics`] with every mistake that was found. What is merely odd is in [`Config::warnings`].
 pub fn load(main: &Path, env: &dyn Env) -> Result<Config, Diagnostics> {
+    read(main, env).config
+}
+
+/// A configuration that was read, or why it cannot be used.
+#[derive(Debug)]
+pub struct Outcome {
+    /// As [`load`] says.
+    pub config: Result<Config, Diagnostics>,
+    /// On what it depends, as far as that was found.
+    pub places: Places,
+}
+
+/// Where a change may change a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// Files that were read, or were to be, the main file first.
+    pub files: Vec<PathBuf>,
+    /// Directories in which an `include` with `*` looks for files.
+    pub directories: Vec<PathBuf>,
+}
+
+/// The same as [`load`], with what to look at for the next time, also where it fails.
+#[must_use]
+pub fn read(main: &Path, env: &dyn Env) -> Outcome {
     finish(include::Main::Path(main), Vec::new(), env)
+}
+
+/// The Unix socket of the admin listener, however wrong the rest of the configuration may be: whoever asks a process to
+/// reload a configuration that has mistakes must find the process.
+#[must_use]
+pub fn admin_socket(main: &Path, env: &dyn Env) -> Option<PathBuf> {
+    let mut diagnostics = Diagnostics::default();
+    let files = include::read(include::Main::Path(main), env, &mut diagnostics);
+    check::admin_socket(&files.root, env, &mut diagnostics, files.main)
 }
 
 /// The same for a text. `name` stands in messages, relative paths start from `base_dir`.
@@ -63,6 +96,7 @@ pub fn load_str(
         Vec::new(),
         env,
     )
+    .config
 }
 
 /// A text that the program brings along, with certificates that are in no file.
@@ -99,25 +133,33 @@ pub fn load_built_in(built_in: BuiltIn<'_>, env: &dyn Env) -> Result<Config, Dia
         certificates,
         env,
     )
+    .config
 }
 
-fn finish(
-    main: include::Main<'_>,
-    in_memory: Vec<Certificate>,
-    env: &dyn Env,
-) -> Result<Config, Diagnostics> {
+fn finish(main: include::Main<'_>, in_memory: Vec<Certificate>, env: &dyn Env) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let files = include::read(main, env, &mut diagnostics);
     if !files.complete {
         // A name that seems to be missing may stand in a file that could not be read.
-        return Err(diagnostics);
+        let places = Places {
+            files: files.paths,
+            directories: files.directories,
+        };
+        let config = Err(diagnostics);
+        return Outcome { config, places };
     }
     let config = check::config(files, in_memory, env, &mut diagnostics);
+    let places = Places {
+        files: config.files.clone(),
+        directories: config.directories.clone(),
+    };
     if !diagnostics.is_empty() {
-        return Err(diagnostics);
+        let config = Err(diagnostics);
+        return Outcome { config, places };
     }
-    Ok(Config {
+    let config = Ok(Config {
         warnings: diagnostics,
         ..config
-    })
+    });
+    Outcome { config, places }
 }

@@ -135,7 +135,7 @@ pub(super) fn answer(
         record,
         lease,
         permit,
-        after_fall: asked.after_fall,
+        losses: asked.losses.clone(),
         guard: asked.downstream.guard.clone(),
     };
     if leaves {

@@ -28,7 +28,7 @@ use crate::limits::{StreamPermit, Streams, StreamsFull};
 use crate::net::{ClientAddr, ServerAddr};
 use crate::observe::access::{RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
-use crate::stream::{AfterFall, Answer, Downstream};
+use crate::stream::{Answer, Downstream, Losses};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http1::{ExchangeError, Framing};
 use crate::upstream::pool::Pools;
@@ -102,8 +102,8 @@ pub struct Asked<'a> {
     pub streams: &'a Streams,
     /// How many it may have.
     pub stream_limits: StreamLimits,
-    /// What becomes of its stream when the server fails its health check.
-    pub after_fall: AfterFall,
+    /// What ends its stream before its time.
+    pub losses: &'a Arc<Losses>,
     /// Who asked, as far as it is believed.
     pub origin: &'a Origin,
     /// What becomes of the path; where it is rewritten, the new one is in `rewritten`.

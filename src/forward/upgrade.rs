@@ -99,7 +99,7 @@ pub(super) fn accept(
             asked.version,
         ),
         lease,
-        after_fall: asked.after_fall,
+        losses: asked.losses.clone(),
     };
     let stream = HandOver::new(|taken| tunnel::run(taken, opening));
     Ok(if over_http2 {

@@ -3,6 +3,7 @@
 pub mod descriptors;
 pub mod drain;
 pub mod handover;
+pub mod removal;
 pub mod scratch;
 pub mod signal;
 pub mod systemd;

@@ -1,10 +1,13 @@
 //! The process: build, serve, reload, restart, drain.
 
+mod control;
 mod drain;
 mod listeners;
+mod plan;
 mod reload;
 mod restart;
 mod state;
+mod watch;
 mod worker;
 
 use std::path::PathBuf;
@@ -13,12 +16,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::task::LocalSet;
 
-use crate::admin::{Admin, Shown};
+use crate::admin::control::Asks;
+use crate::admin::{Admin, AdminError, Shown};
 use crate::bridge::log::Budget;
+use crate::config::Places;
 use crate::config::model::Config;
-use crate::lifecycle::drain::Cause;
 use crate::lifecycle::handover::{HandoverError, Predecessor};
-use crate::lifecycle::signal::{Request, Signals};
+use crate::lifecycle::signal::Signals;
 use crate::lifecycle::systemd;
 use crate::lifecycle::watchdog::Watchdog;
 use crate::limits::Permits;
@@ -30,6 +34,7 @@ use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
 use listeners::Listeners;
 use restart::Restart;
+use watch::Watch;
 use worker::Workers;
 
 /// Why the process cannot start.
@@ -38,6 +43,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The admin listener cannot be had.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The configuration cannot be put in force.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -72,6 +80,8 @@ struct Server {
     checks: Checks,
     metrics: Arc<Metrics>,
     admin: Admin,
+    asks: Asks,
+    watch: Watch,
     log: LogHandle,
     origin: Origin,
     restart: Restart,
@@ -115,17 +125,28 @@ impl Server {
         let permits = Permits::new(config.limits.connections);
         let count = config.server.workers.get();
         let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
+        let places = Places {
+            files: config.files.clone(),
+            directories: config.directories.clone(),
+        };
+        let mut watch = Watch::new(config.server.watch);
+        if let Origin::File(_) = origin {
+            watch.look_at(places);
+        }
         Budget::process().set_limit(config.limits.bridge_memory);
         let snapshot = Snapshot::build(config, None, &tickets)?;
         let listeners = Listeners::bind(&wanted, count, &inherited)?;
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));
         let metrics = Arc::new(Metrics::new());
-        let mut admin = Admin::new(Shown {
+        let (mut admin, asks) = Admin::new(Shown {
             shared: shared.clone(),
             permits: permits.clone(),
             dropped: log.dropped(),
             metrics: metrics.clone(),
         });
+        if predecessor.is_some() {
+            admin = admin.taking_over();
+        }
         let fresh = admin.bind(&wanted_admin, &inherited)?;
         inherited.settle();
         // Bound, so that nobody else serves here, and nothing accepted yet. The workers open feeds: not before.
@@ -156,27 +177,12 @@ impl Server {
             checks,
             metrics,
             admin,
+            asks,
+            watch,
             log,
             origin,
             restart,
             watchdog,
         })
-    }
-
-    /// Serves until there is a reason to end.
-    async fn serve(&mut self, signals: &mut Signals) -> Cause {
-        loop {
-            tokio::select! {
-                request = signals.next() => match request {
-                    Request::Reload => self.reload(),
-                    Request::Restart => self.restart(),
-                    Request::Stop => return Cause::Stop,
-                },
-                outcome = self.restart.outcome() => if let Some(cause) = self.restarted(outcome) {
-                    return cause;
-                },
-                () = self.watchdog.due() => self.watchdog.look_and_tell(),
-            }
-        }
     }
 }

@@ -207,6 +207,8 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
             command = commands.recv() => command,
             _now = ticks.tick() => {
                 service.pools().sweep();
+                // Where no request comes, what was in force before is let go all the same.
+                drop(service.snapshot());
                 tick(&metrics);
                 if index == 0 {
                     snapshot.load().bridges().for_each(|bridge| bridge.sweep());

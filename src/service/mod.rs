@@ -176,7 +176,7 @@ impl Service {
                     event_streams: route.event_streams,
                     streams: &route.streams,
                     stream_limits: route.stream_limits,
-                    after_fall: route.after_fall,
+                    losses: &route.losses,
                     path,
                     rewritten,
                     preserve_host: *preserve_host,
@@ -198,6 +198,7 @@ impl Service {
                     id: asked.id.clone(),
                     route: route.name.clone(),
                     fields: &told.fields,
+                    losses: &route.losses,
                     is_listed: guard::cors::is_listed(route.origins.as_ref(), request.headers()),
                 };
                 let answer = endpoint::answer(bridge, request, towards).await?;

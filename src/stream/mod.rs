@@ -17,22 +17,83 @@ pub use hand_over::{Answer, Downstream, HandOver, Slot, Taken, takes_chunks};
 pub use http2_tunnel::Tunnels;
 pub use lifetime::{Expired, Lifetime};
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::lifecycle::drain::{self, Living};
+use crate::lifecycle::removal::Removal;
 use crate::observe::access::End;
+use crate::upstream::Lease;
 
-/// What becomes of a stream whose server fails its health check.
+/// What becomes of a stream that loses what it lives on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterFall {
+pub enum AfterLoss {
     /// It goes on.
     Keep,
     /// It ends as in a drain that takes this long.
     Drain(Duration),
     /// It ends at once.
     Close,
+}
+
+/// What a stream may lose before its time, and what then becomes of it: as its route said when it began.
+#[derive(Debug, Clone)]
+pub struct Losses {
+    /// Its server fails its health check.
+    pub after_fall: AfterLoss,
+    /// A reload removes its server or its route.
+    pub after_removal: AfterLoss,
+    /// Tells that the route is removed.
+    pub route: Removal,
+}
+
+impl Losses {
+    /// Of a stream that nothing of this ends.
+    #[must_use]
+    pub fn outlived() -> Self {
+        Self {
+            after_fall: AfterLoss::Keep,
+            after_removal: AfterLoss::Keep,
+            route: Removal::default(),
+        }
+    }
+
+    /// Returns when a stream at the server of `lease` is to end for what it has lost, with the reason. `None` where it
+    /// outlives all of it, which is the usual case and takes no memory.
+    #[must_use]
+    pub fn watch(&self, lease: Option<&Lease>) -> Option<Loss> {
+        if (self.after_fall, self.after_removal) == (AfterLoss::Keep, AfterLoss::Keep) {
+            return None;
+        }
+        let (after_fall, after_removal) = (self.after_fall, self.after_removal);
+        let fell = lease.map(Lease::fell);
+        let server = lease.map(|lease| lease.endpoint().removal().told());
+        let route = self.route.told();
+        Some(Box::pin(async move {
+            let gone = async {
+                tokio::select! {
+                    () = route => {}
+                    () = or_never(server) => {}
+                }
+            };
+            tokio::select! {
+                () = outlived(or_never(fell), after_fall) => End::BackendUnhealthy,
+                () = outlived(gone, after_removal) => End::Removed,
+            }
+        }))
+    }
+}
+
+/// Why a stream ends that has lost what it lives on.
+pub type Loss = Pin<Box<dyn Future<Output = End>>>;
+
+async fn or_never(event: Option<impl Future<Output = ()>>) {
+    match event {
+        Some(event) => event.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// When in a drain a stream ends: at a random moment, so that not all clients return at once.
@@ -60,28 +121,28 @@ async fn ending(guard: &drain::Guard, moment: Moment) {
     tokio::time::sleep_until(due).await;
 }
 
-/// Returns when this stream is to end before its time, with the reason: a drain, or its server, which `fell` tells of.
+/// Returns when this stream is to end before its time, with the reason: a drain, or what `loss` tells of.
 ///
 /// # Cancel safety
 /// Nothing is lost when it is dropped, but for the moment that was drawn.
 pub async fn cut_short(
     guard: &drain::Guard,
     moment: Moment,
-    fell: impl Future<Output = ()>,
-    after_fall: AfterFall,
+    loss: impl Future<Output = End>,
 ) -> End {
     tokio::select! {
         () = ending(guard, moment) => End::Drain,
-        () = outlived(fell, after_fall) => End::BackendUnhealthy,
+        end = loss => end,
     }
 }
 
-async fn outlived(fell: impl Future<Output = ()>, after_fall: AfterFall) {
-    match after_fall {
-        AfterFall::Keep => std::future::pending().await,
-        AfterFall::Close => fell.await,
-        AfterFall::Drain(length) => {
-            fell.await;
+/// Returns when a stream that has lost something is to end; never where it outlives that.
+async fn outlived(lost: impl Future<Output = ()>, after: AfterLoss) {
+    match after {
+        AfterLoss::Keep => std::future::pending().await,
+        AfterLoss::Close => lost.await,
+        AfterLoss::Drain(length) => {
+            lost.await;
             tokio::time::sleep_until(drain::spread(Instant::now() + length)).await;
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::queue::Queue;
 use super::standing::Standing;
+use crate::lifecycle::removal::Removal;
 use crate::net::ServerAddr;
 
 /// One server, as long as the process knows it: reloads that leave it in its upstream keep it, with its counts and
@@ -16,6 +17,7 @@ pub struct Endpoint {
     addr: ServerAddr,
     live: AtomicUsize,
     queue: Arc<Queue>,
+    removal: Removal,
     pub(super) standing: Standing,
 }
 
@@ -27,12 +29,19 @@ impl Endpoint {
     /// The server at `addr`, with nothing under way. Those who wait in `queue` are told of its places.
     #[must_use]
     pub fn new(addr: ServerAddr, queue: &Arc<Queue>) -> Arc<Self> {
+        Self::after(Removal::default(), addr, queue)
+    }
+
+    /// The same for a server that is reached otherwise than before, and whose removal is therefore one for those too who
+    /// still use it as it was.
+    pub(super) fn after(removal: Removal, addr: ServerAddr, queue: &Arc<Queue>) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             id: EndpointId(NEXT.fetch_add(1, Ordering::Relaxed)),
             addr,
             live: AtomicUsize::new(0),
             queue: queue.clone(),
+            removal,
             standing: Standing::default(),
         })
     }
@@ -53,6 +62,12 @@ impl Endpoint {
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.load(Ordering::SeqCst)
+    }
+
+    /// Tells when a reload takes it out of its upstream.
+    #[must_use]
+    pub fn removal(&self) -> &Removal {
+        &self.removal
     }
 
     /// Whether its health checks say that it is up; one that is not checked is.

@@ -24,6 +24,7 @@ use crate::observe::access::{End, Kind, StreamRecord};
 
 use super::Plan;
 use super::clock::{Clock, Signs, Tick};
+use super::outside::Outside;
 use super::parting::Parting;
 use super::prelude;
 use super::sse::Position;
@@ -140,6 +141,7 @@ impl EventBody {
             id,
             route,
             version,
+            losses,
             ..
         } = plan;
         let (config, channel) = (bridge.config().clone(), subscription.channel().clone());
@@ -170,7 +172,11 @@ impl EventBody {
         Self {
             shared,
             seat,
-            clock: Clock::new(&config, guard.clone(), taken_over),
+            clock: Clock::new(
+                &config,
+                Outside::new(guard.clone(), &bridge, &losses),
+                taken_over,
+            ),
             prelude: [opened.first, opened.second],
             written: Instant::now(),
             record: Some(record),

@@ -10,8 +10,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::bridge::session::Happening;
 use crate::config::model::Bridge;
-use crate::lifecycle::drain;
 use crate::observe::access::End;
+
+use super::outside::{Awaited, Outside};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +49,9 @@ pub(super) struct Signs {
 pub(super) struct Clock {
     heartbeat: Option<Duration>,
     stall: Duration,
-    /// The earlier of its age's end and its moment in a drain.
+    /// The earliest of its age's end, its moment in a drain and what a reload has set.
     end: Option<(Instant, End)>,
-    draining: Option<Pin<Box<dyn Future<Output = drain::Order>>>>,
+    outside: Option<Awaited>,
     /// Another subscriber has taken the session over.
     taken_over: Option<Happening>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -59,7 +60,7 @@ pub(super) struct Clock {
 impl Clock {
     /// A clock that starts now. The heartbeat differs by up to a tenth from client to client, and an age is shortened
     /// by up to a tenth, so that what began together is not due together.
-    pub(super) fn new(config: &Bridge, guard: drain::Guard, taken_over: Option<Happening>) -> Self {
+    pub(super) fn new(config: &Bridge, outside: Outside, taken_over: Option<Happening>) -> Self {
         let now = Instant::now();
         let jitter = 0.9 + 0.2 * fastrand::f64();
         let age = |age: Duration| now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
@@ -67,7 +68,7 @@ impl Clock {
             heartbeat: config.heartbeat.map(|every| every.mul_f64(jitter)),
             stall: config.slow.stall,
             end: config.limits.max_age.map(|limit| (age(limit), End::Age)),
-            draining: Some(Box::pin(async move { guard.ordered().await })),
+            outside: Some(outside.listen()),
             taken_over,
             timer: None,
         }
@@ -89,7 +90,7 @@ impl Clock {
             self.taken_over = None;
             return Poll::Ready(Tick::End(End::TakenOver));
         }
-        self.poll_drain(cx);
+        self.poll_outside(cx);
         let Some((due, tick)) = self.next(signs) else {
             return Poll::Pending;
         };
@@ -113,15 +114,14 @@ impl Clock {
         Poll::Pending
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) {
-        let Some(draining) = &mut self.draining else {
-            return;
-        };
-        if let Poll::Ready(order) = draining.as_mut().poll(cx) {
-            self.draining = None;
-            let moment = drain::leave(order);
+    fn poll_outside(&mut self, cx: &mut Context<'_>) {
+        while let Some(outside) = &mut self.outside {
+            let Poll::Ready((moment, why, still)) = outside.as_mut().poll(cx) else {
+                return;
+            };
+            self.outside = still.map(Outside::listen);
             if self.end.is_none_or(|(end, _)| moment < end) {
-                self.end = Some((moment, End::Drain));
+                self.end = Some((moment, why));
             }
         }
     }
@@ -149,10 +149,22 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::Arc;
 
     use super::*;
     use crate::bridge::tests::config;
     use crate::lifecycle::drain::Trigger;
+    use crate::stream::Losses;
+
+    fn begin(config: &Bridge, trigger: &Trigger) -> Clock {
+        let bridge = crate::bridge::Bridge::new(Arc::new(config.clone()));
+        let losses = Arc::new(Losses::outlived());
+        Clock::new(
+            config,
+            Outside::new(trigger.guard(), &bridge, &losses),
+            None,
+        )
+    }
 
     fn signs(written: Instant, stalled: Option<Instant>) -> Signs {
         Signs {
@@ -165,7 +177,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_websocket_is_pinged_and_then_dead() {
         let trigger = Trigger::new();
-        let mut clock = Clock::new(&config(&[]), trigger.guard(), None).without_heartbeat();
+        let mut clock = begin(&config(&[]), &trigger).without_heartbeat();
         let begun = Instant::now();
         for (ping, expected, seconds) in [
             (Ping::Due(begun + Duration::from_secs(20)), Tick::Ping, 20),
@@ -188,7 +200,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_heartbeat_counts_from_the_last_write() {
         let trigger = Trigger::new();
-        let mut clock = Clock::new(&config(&[]), trigger.guard(), None);
+        let mut clock = begin(&config(&[]), &trigger);
         let begun = Instant::now();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(clock.poll(&mut cx, signs(begun, None)).is_pending());
@@ -203,7 +215,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_ends_after_the_stall() {
         let trigger = Trigger::new();
-        let mut clock = Clock::new(&config(&[]), trigger.guard(), None);
+        let mut clock = begin(&config(&[]), &trigger);
         let begun = Instant::now();
         let tick = poll_fn(|cx| clock.poll(cx, signs(begun, Some(begun)))).await;
         assert_eq!(tick, Tick::End(End::Slow));
@@ -216,12 +228,12 @@ mod tests {
         config.heartbeat = None;
         config.limits.max_age = Some(Duration::from_secs(100));
         let trigger = Trigger::new();
-        let (mut clock, begun) = (Clock::new(&config, trigger.guard(), None), Instant::now());
+        let (mut clock, begun) = (begin(&config, &trigger), Instant::now());
         let tick = poll_fn(|cx| clock.poll(cx, signs(begun, None))).await;
         assert_eq!(tick, Tick::End(End::Age));
         assert!(begun.elapsed() >= Duration::from_secs(90));
 
-        let (mut clock, begun) = (Clock::new(&config, trigger.guard(), None), Instant::now());
+        let (mut clock, begun) = (begin(&config, &trigger), Instant::now());
         trigger.begin(begun + Duration::from_secs(30));
         let tick = poll_fn(|cx| clock.poll(cx, signs(begun, None))).await;
         assert_eq!(tick, Tick::End(End::Drain));

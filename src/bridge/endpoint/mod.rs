@@ -11,6 +11,7 @@ mod dialogue;
 mod filter;
 mod gather;
 mod outlet;
+mod outside;
 mod parting;
 mod poll;
 mod position;
@@ -34,7 +35,7 @@ use crate::net::ClientAddr;
 use crate::observe::access::RequestId;
 use crate::respond::fields::Rendered;
 use crate::route::Captures;
-use crate::stream::{Answer, Downstream, HandOver};
+use crate::stream::{Answer, Downstream, HandOver, Losses};
 
 use super::counts::SubscriberKind;
 use super::cursor::Cursor;
@@ -64,6 +65,8 @@ pub struct Asked<'a> {
     pub route: Arc<str>,
     /// The route's rules for a response that leaves hyper; to any other the caller applies them.
     pub fields: &'a Rendered,
+    /// What ends its streams before their time.
+    pub losses: &'a Arc<Losses>,
     /// Whether it is known to come from a page of an origin that the route lists.
     pub is_listed: bool,
 }
@@ -81,6 +84,7 @@ struct Plan {
     route: Arc<str>,
     version: Version,
     fields: Rendered,
+    losses: Arc<Losses>,
 }
 
 /// Answers one request on a bridge's path.
@@ -296,6 +300,7 @@ fn plan<B>(
         route: asked.route.clone(),
         version: request.version(),
         fields: asked.fields.clone(),
+        losses: asked.losses.clone(),
     }
 }
 

@@ -57,7 +57,12 @@ impl<'a> Parting<'a> {
     pub(super) fn is_ours(&self) -> bool {
         matches!(
             self.end,
-            End::Age | End::Drain | End::Backend | End::BackendFailed | End::TakenOver
+            End::Age
+                | End::Drain
+                | End::Removed
+                | End::Backend
+                | End::BackendFailed
+                | End::TakenOver
         )
     }
 

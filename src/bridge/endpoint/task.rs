@@ -29,6 +29,7 @@ use super::Plan;
 use super::clock::{Clock, Tick};
 use super::dialogue::Dialogue;
 use super::outlet::Outlet;
+use super::outside::Outside;
 use super::parting::Parting;
 use super::prelude;
 use super::sse::Subscriber;
@@ -81,11 +82,13 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         route,
         version,
         fields,
+        losses,
     } = plan;
     let config = bridge.config();
     let channel = subscription.channel();
     tune(&taken.stream);
-    let mut clock = Clock::new(config, taken.guard.clone(), subscription.taken_over());
+    let outside = Outside::new(taken.guard.clone(), &bridge, &losses);
+    let mut clock = Clock::new(config, outside, subscription.taken_over());
     let (mut head, mut dialogue) = (Vec::new(), None);
     match dialect {
         Dialect::EventStream => {

@@ -1,4 +1,6 @@
-//! `[admin]`: an address of its own.
+//! `[admin]`: an address and a socket of its own.
+
+use std::path::{Path, PathBuf};
 
 use crate::config::check::{Context, listen};
 use crate::config::model::Admin;
@@ -7,8 +9,12 @@ use crate::net::ListenAddr;
 
 pub(crate) fn check(root: &Root, context: &mut Context<'_>) -> Admin {
     let table = root.admin.value();
+    let socket = socket(root, context);
     let Some(address) = table.and_then(|admin| admin.address.located()) else {
-        return Admin::default();
+        return Admin {
+            address: None,
+            socket,
+        };
     };
     let listeners = root.listen.value().map_or(&[][..], |tables| &tables.0);
     let mut taken = listeners
@@ -30,5 +36,18 @@ pub(crate) fn check(root: &Root, context: &mut Context<'_>) -> Admin {
     }
     Admin {
         address: Some(address.value.clone()),
+        socket,
     }
+}
+
+/// The path of the Unix socket: as it is set, else in the directory that systemd gives the service.
+pub(crate) fn socket(root: &Root, context: &Context<'_>) -> Option<PathBuf> {
+    let set = root.admin.value().and_then(|admin| admin.socket.located());
+    if let Some(text) = set {
+        return Some(context.path(text));
+    }
+    let directories = context.env.var("RUNTIME_DIRECTORY")?;
+    // systemd.exec(5): several directories are separated by colons.
+    let first = directories.to_str()?.split(':').next()?.to_owned();
+    (!first.is_empty()).then(|| Path::new(&first).join("admin.sock"))
 }

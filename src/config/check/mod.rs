@@ -81,7 +81,11 @@ pub(crate) fn config(
     diagnostics: &mut Diagnostics,
 ) -> Config {
     let Files {
-        root, paths, main, ..
+        root,
+        paths,
+        directories,
+        main,
+        ..
     } = files;
     let mut context = Context {
         env,
@@ -116,8 +120,25 @@ pub(crate) fn config(
         log: log(&root.log),
         admin,
         files: context.read,
+        directories,
         warnings: Diagnostics::default(),
     }
+}
+
+/// `socket` of `[admin]` alone.
+pub(crate) fn admin_socket(
+    root: &Root,
+    env: &dyn Env,
+    diagnostics: &mut Diagnostics,
+    main: FileId,
+) -> Option<PathBuf> {
+    let context = Context {
+        env,
+        diagnostics,
+        main,
+        read: Vec::new(),
+    };
+    admin::socket(root, &context)
 }
 
 fn named<S, M>(
@@ -154,6 +175,7 @@ fn server(table: &Field<server::Server>, context: &mut Context<'_>) -> Process {
         encoded_slashes: table
             .get(|server| &server.encoded_slashes)
             .map_or(EncodedSlashes::Reject, |word| word.0),
+        watch: table.get(|server| &server.watch).copied().unwrap_or(true),
         state_dir: state_dir::check(table, context),
     }
 }

@@ -7,9 +7,7 @@ use http::Method;
 
 use crate::config::check::{Context, action, fields, seconds, streams};
 use crate::config::diagnostic::Place;
-use crate::config::model::{
-    Bridge, OnUnhealthy, PageOrigins, Resume, Route, RouteAction, Timeouts,
-};
+use crate::config::model::{Bridge, PageOrigins, Resume, Route, RouteAction, StreamFate, Timeouts};
 use crate::config::schema::Root;
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -79,7 +77,8 @@ fn check_one(
         websocket: streams::websocket(table, context),
         event_streams: streams::event_streams(table),
         streams: streams::limits(&table.limits),
-        on_unhealthy: table.on_unhealthy.map_or(OnUnhealthy::Keep, |word| word.0),
+        on_unhealthy: table.on_unhealthy.map_or(StreamFate::Keep, |word| word.0),
+        on_remove: table.on_remove.map_or(StreamFate::Keep, |word| word.0),
         request_fields,
         response_fields,
         origins,

@@ -102,7 +102,8 @@ pub(super) fn tell(
     let hint = hint(error, context.typed(cert.place));
     let finding = context
         .diagnostics
-        .error(place, format!("`{typed}` {error}{cause}"));
+        .error(place, format!("`{typed}` {error}{cause}"))
+        .of_pair();
     if let Some(hint) = hint {
         finding.hint(hint);
     }

@@ -98,9 +98,10 @@ pub struct Passive {
     pub eject: Duration,
 }
 
-/// `on_unhealthy`: what becomes of the live streams of a server that fails its health check.
+/// `on_unhealthy` and `on_remove`: what becomes of live streams whose server fails its health check, or whose server or
+/// route a reload removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnUnhealthy {
+pub enum StreamFate {
     /// They go on. The default.
     Keep,
     /// They end as in a drain, spread over `server.drain_timeout`.

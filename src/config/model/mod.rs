@@ -25,7 +25,7 @@ use crate::net::ListenAddr;
 use crate::route::{HostPattern, PathPattern};
 
 pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
-pub use balance::{Balance, Cookie, Health, OnUnhealthy, Passive, SameSite, Secret};
+pub use balance::{Balance, Cookie, Health, Passive, SameSite, Secret, StreamFate};
 pub use bridge::{
     Backoff, Bridge, BridgeLimits, Expected, FeedConnect, FeedIdle, FeedKind, Greeting, Keepalive,
     Mode, OnGap, PostUrl, Publish, Replay, Reply, Resume, Retry, Slow, SlowPolicy, SnapshotCaps,
@@ -71,6 +71,8 @@ pub struct Config {
     pub admin: Admin,
     /// Every file that was read for this configuration, the main file first, certificates and secrets last.
     pub files: Vec<PathBuf>,
+    /// Directories in which an `include` with `*` looks for files.
+    pub directories: Vec<PathBuf>,
     /// What is odd, and not wrong.
     pub warnings: Diagnostics,
 }
@@ -114,6 +116,8 @@ pub struct Process {
     pub encoded_slashes: EncodedSlashes,
     /// Where the logs of bridges are kept over a restart; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Whether a change of the configuration's files reloads it. Default true.
+    pub watch: bool,
 }
 
 /// One `[[listen]]`.
@@ -181,6 +185,9 @@ pub struct Dns {
 pub struct Admin {
     /// Where the operator's tools ask. `None` (the default): nowhere.
     pub address: Option<ListenAddr>,
+    /// The Unix socket that `streamgate reload` uses. Default `$RUNTIME_DIRECTORY/admin.sock` where systemd gives a
+    /// runtime directory, else `None`.
+    pub socket: Option<PathBuf>,
 }
 
 /// `[limits]`
@@ -250,7 +257,9 @@ pub struct Route {
     /// `limits.streams` and `limits.streams_per_ip`.
     pub streams: StreamLimits,
     /// What becomes of live streams whose server fails its health check. Default keep.
-    pub on_unhealthy: OnUnhealthy,
+    pub on_unhealthy: StreamFate,
+    /// What becomes of live streams whose server or route a reload removes. Default keep.
+    pub on_remove: StreamFate,
     /// `headers.request`: what changes in requests to the upstream.
     pub request_fields: FieldRules,
     /// `headers.response`: what changes in all responses on this route, streamgate's own errors too.

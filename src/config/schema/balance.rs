@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::config::model::{OnUnhealthy, SameSite};
+use crate::config::model::{SameSite, StreamFate};
 use crate::config::schema::collection::List;
 use crate::config::schema::feed::Secret;
 use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Word};
@@ -92,7 +92,7 @@ impl Word for SameSite {
     ];
 }
 
-impl Word for OnUnhealthy {
+impl Word for StreamFate {
     const EXPECTED: &'static str = "a way to treat streams";
     const WORDS: &'static [(&'static str, Self)] = &[
         ("keep", Self::Keep),

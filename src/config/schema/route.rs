@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::config::model::OnUnhealthy;
+use crate::config::model::StreamFate;
 use crate::config::schema::action::{NewPath, Redirect, Respond};
 use crate::config::schema::collection::List;
 use crate::config::schema::fields::RouteHeaders;
@@ -61,7 +61,10 @@ table! {
         strict: bool,
         /// What becomes of live streams (WebSockets, event streams) whose server fails its health check: `"keep"`, `"drain"` (they
         /// end as when the process stops, spread over `server.drain_timeout`) or `"close"`. Default `"keep"`.
-        on_unhealthy: OneOf<OnUnhealthy>,
+        on_unhealthy: OneOf<StreamFate>,
+        /// The same for live streams whose route, whose server or whose bridge a reload removes. Default `"keep"`: they go on with
+        /// what they began with.
+        on_remove: OneOf<StreamFate>,
     }
 }
 

@@ -23,6 +23,9 @@ table! {
         /// go on where they were. It has to exist and to be writable. Default: systemd's `$STATE_DIRECTORY`; without that none, and
         /// clients are told of a gap after a restart.
         state_dir: Text,
+        /// Whether a change of the configuration's files (with those included, certificates, keys, secrets and pages) reloads it, a
+        /// moment after the last change. `false`: only SIGHUP and `streamgate reload` do. Default `true`.
+        watch: bool,
     }
 }
 

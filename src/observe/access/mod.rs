@@ -63,6 +63,8 @@ pub enum End {
     BackendFailed,
     /// The backend failed its health check, and the route lets no stream outlive that.
     BackendUnhealthy,
+    /// A reload has removed its route, its server or its bridge, or has changed its bridge's feed.
+    Removed,
     /// Silence for longer than `stream_idle`.
     Idle,
     /// It lived for `stream_max` or `max_age`.
@@ -87,11 +89,12 @@ pub enum End {
 
 impl End {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Client,
         Self::Backend,
         Self::BackendFailed,
         Self::BackendUnhealthy,
+        Self::Removed,
         Self::Idle,
         Self::Age,
         Self::ClientDead,
@@ -112,6 +115,7 @@ impl End {
             Self::Backend => "backend",
             Self::BackendFailed => "backend_failed",
             Self::BackendUnhealthy => "backend_unhealthy",
+            Self::Removed => "removed",
             Self::Idle => "idle",
             Self::Age => "age",
             Self::ClientDead => "client_dead",

@@ -106,6 +106,10 @@ catalog! {
         name: "connections", unit: None, labels: &[],
         help: "Connections of clients that live now",
     };
+    generations: Gauge = Gauge::default(), Entry {
+        name: "configurations_live", unit: None, labels: &[],
+        help: "Configurations that are held: the one in force, and older ones that a request still uses",
+    };
     requests: Family<labels::Answered, Counter> = Family::default(), Entry {
         name: "requests", unit: None, labels: &["route", "status"],
         help: "Requests that have ended, or become streams, by the status of their response",

@@ -112,6 +112,8 @@ impl Reload {
 pub struct Standing {
     /// Connections of clients.
     pub connections: usize,
+    /// Configurations that are held.
+    pub generations: usize,
     /// Lines of the log that nobody read, since the start.
     pub log_lines_dropped: usize,
     /// The certificates in force: name, and end in seconds since 1970.
@@ -182,6 +184,7 @@ impl Metrics {
         let catalog = &self.catalog;
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         catalog.connections.set(number(standing.connections));
+        catalog.generations.set(number(standing.generations));
         let dropped = standing.log_lines_dropped as u64;
         let told = catalog.log_lines_dropped.get();
         catalog

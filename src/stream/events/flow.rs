@@ -1,6 +1,7 @@
 //! A stream from its server to its client, wherever the client is: what is next for it, and when.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::observe::metrics::Resumption as Resumed;
 use crate::sse::encode;
 use crate::sse::position::Position;
 use crate::stream::lifetime::{Alarm, Expired, Lifetime};
-use crate::stream::{AfterFall, cut_short, ending};
+use crate::stream::{Losses, cut_short, ending};
 use crate::upstream::Lease;
 use crate::upstream::http1::ReplyError;
 
@@ -61,7 +62,7 @@ pub(super) struct Flow {
     /// `None`: it is written.
     record: Option<StreamRecord>,
     lease: Option<Lease>,
-    after_fall: AfterFall,
+    losses: Arc<Losses>,
     guard: drain::Guard,
     permit: Option<StreamPermit>,
 }
@@ -94,7 +95,7 @@ impl Flow {
             came: None,
             record: Some(opening.record),
             lease: Some(opening.lease),
-            after_fall: opening.after_fall,
+            losses: opening.losses,
             guard: opening.guard,
             permit: Some(opening.permit),
         };
@@ -254,16 +255,10 @@ impl Flow {
 
     /// Watches for what ends the stream before its time.
     fn watch(&mut self) {
-        let (guard, after_fall) = (self.guard.clone(), self.after_fall);
+        let guard = self.guard.clone();
         let moment = self.passage.content().moment();
-        let fell = match after_fall {
-            AfterFall::Keep => None,
-            AfterFall::Drain(_) | AfterFall::Close => self.lease.as_ref().map(Lease::fell),
-        };
-        self.cut = match fell {
-            Some(fell) => {
-                Box::pin(async move { cut_short(&guard, moment, fell, after_fall).await })
-            }
+        self.cut = match self.losses.watch(self.lease.as_ref()) {
+            Some(loss) => Box::pin(async move { cut_short(&guard, moment, loss).await }),
             None => Box::pin(async move {
                 ending(&guard, moment).await;
                 End::Drain

@@ -20,13 +20,14 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use super::lifetime::Lifetime;
-use super::{AfterFall, Moment};
+use super::{Losses, Moment};
 use crate::lifecycle::drain;
 use crate::limits::StreamPermit;
 use crate::observe::access::StreamRecord;
@@ -64,8 +65,8 @@ pub struct Opening {
     pub lease: Lease,
     /// Its place on the route, held to its end.
     pub permit: StreamPermit,
-    /// What becomes of it when the server fails its health check.
-    pub after_fall: AfterFall,
+    /// What ends it before its time.
+    pub losses: Arc<Losses>,
     /// Tells of a drain.
     pub guard: drain::Guard,
 }

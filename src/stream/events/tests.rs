@@ -108,7 +108,7 @@ pub(super) fn opening(source: Source, again: Option<Again>, trigger: &drain::Tri
         ),
         lease: lease(),
         permit: permit.expect("there is no limit"),
-        after_fall: AfterFall::Keep,
+        losses: Arc::new(Losses::outlived()),
         guard: trigger.guard(),
     }
 }

@@ -4,7 +4,7 @@
 //! outside. Invariant: the future is not larger than what an idle tunnel needs.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use crate::stream::ending::Ending;
 use crate::stream::follow::Follower;
 use crate::stream::heartbeat::Heartbeat;
 use crate::stream::lifetime::Lifetime;
-use crate::stream::{AfterFall, Moment, Taken, cut_short};
+use crate::stream::{Loss, Losses, Moment, Taken, cut_short};
 use crate::tls::ServerStream;
 use crate::upstream::Lease;
 use crate::websocket::boundary::{Extensions, Sender};
@@ -45,8 +45,8 @@ pub struct Opening {
     pub lease: Lease,
     /// Its place on the route, held to its end.
     pub permit: StreamPermit,
-    /// What becomes of it when the backend fails its health check.
-    pub after_fall: AfterFall,
+    /// What ends it before its time.
+    pub losses: Arc<Losses>,
 }
 
 /// Data that a peer does not acknowledge for so long, and a heartbeat, ends its connection: what proxies usually
@@ -60,7 +60,7 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
         mut record,
         lease,
         permit,
-        after_fall,
+        losses,
         rules,
         extensions,
         ..
@@ -82,12 +82,13 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
         hearts,
     );
     let guard = taken.guard;
-    let fell = fell(&lease, after_fall);
+    let loss = loss(&losses, &lease);
+    drop(losses);
     // What is captured is used where it lies: bound to a name within, it would have two places in the future.
     async move {
         let cut = tokio::select! {
             end = poll_fn(|cx| tunnel.poll_telling(cx, &mut record)) => Err(end),
-            end = cut_short(&guard, Moment::Tunnel, fell, after_fall) => Ok(end),
+            end = cut_short(&guard, Moment::Tunnel, loss) => Ok(end),
         };
         let end = match cut {
             Err(end) => end,
@@ -107,12 +108,10 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
     }
 }
 
-/// Returns when the server falls; never where a stream outlives that, which is the usual case and takes no memory.
-fn fell(lease: &Lease, after_fall: AfterFall) -> Pin<Box<dyn Future<Output = ()>>> {
-    match after_fall {
-        AfterFall::Keep => Box::pin(std::future::pending()),
-        AfterFall::Drain(_) | AfterFall::Close => Box::pin(lease.fell()),
-    }
+/// What the tunnel may lose; nothing where it outlives that, which is the usual case and takes no memory.
+fn loss(losses: &Losses, lease: &Lease) -> Loss {
+    let watched = losses.watch(Some(lease));
+    watched.unwrap_or_else(|| Box::pin(std::future::pending()))
 }
 
 /// The client's and the backend's heartbeat.

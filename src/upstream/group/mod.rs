@@ -13,6 +13,7 @@ use super::queue::{Queue, Waiting};
 use super::sticky::{Channel, Sticky};
 use super::{Endpoint, EndpointId, Lease};
 use crate::config::model::{self, Balance};
+use crate::net::ServerAddr;
 
 /// Turns that are passed over in search of a server that can take a request; beyond, chance decides by the weights.
 const MAX_SKIPS: usize = 64;
@@ -90,13 +91,16 @@ impl Upstream {
         // Endpoints tell those who wait in the queue that they were made with.
         let queue = kept.map_or_else(Arc::default, |previous| previous.queue.clone());
         let member = |server: &model::Server| {
-            let known = kept.into_iter().flat_map(|previous| &previous.members);
-            let known = known
-                .map(|member| &member.endpoint)
-                .find(|endpoint| *endpoint.addr() == server.addr);
+            let known = previous.and_then(|previous| previous.endpoint(&server.addr));
+            let endpoint = match known {
+                Some(known) if kept.is_some() => known.clone(),
+                Some(known) => {
+                    Endpoint::after(known.removal().clone(), server.addr.clone(), &queue)
+                }
+                None => Endpoint::new(server.addr.clone(), &queue),
+            };
             Member {
-                endpoint: known
-                    .map_or_else(|| Endpoint::new(server.addr.clone(), &queue), Arc::clone),
+                endpoint,
                 weight: f64::from(server.weight.max(1)),
                 limit: NonZeroUsize::new(server.max_connections),
                 key: balance::name_key(&server.addr.to_string()),
@@ -114,6 +118,18 @@ impl Upstream {
     #[must_use]
     pub fn config(&self) -> &Arc<model::Upstream> {
         &self.config
+    }
+
+    /// The server at this address, if it is one of them.
+    #[must_use]
+    pub fn endpoint(&self, addr: &ServerAddr) -> Option<&Arc<Endpoint>> {
+        self.endpoints().find(|endpoint| endpoint.addr() == addr)
+    }
+
+    /// Whether its servers are reached as those of `other` are, so that a server of both is the same one.
+    #[must_use]
+    pub fn is_reached_like(&self, other: &model::Upstream) -> bool {
+        reached_alike(&self.config, other)
     }
 
     /// Its servers, in the order of the configuration.

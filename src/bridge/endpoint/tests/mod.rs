@@ -115,6 +115,7 @@ impl Gate {
             id: RequestId::random(),
             route: "/live".into(),
             fields: &Rendered::default(),
+            losses: &Arc::new(Losses::outlived()),
             is_listed: false,
         };
         answer(&self.bridge, request, asked).await

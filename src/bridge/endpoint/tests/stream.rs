@@ -264,6 +264,7 @@ fn a_subscribers_own_state_stays_small() {
             version: http::Version::HTTP_2,
             route: "/live".into(),
             fields: crate::respond::fields::Rendered::default(),
+            losses: Arc::new(Losses::outlived()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;
