@@ -210,7 +210,8 @@ async fn a_log_is_not_taken_up_for_a_feed_that_is_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_state_is_set_aside_and_the_program_serves() {
-    let changes: [(&str, fn(&mut Vec<u8>)); 5] = [
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 5] = [
         ("a flipped bit", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -333,7 +334,7 @@ async fn what_is_over_the_caps_of_the_next_start_is_left_out() {
         json!(30),
         "the newest of each key, also what had left the log"
     );
-    for n in 20..50 {
-        assert_eq!(subscriber.message().await, texts[n]);
+    for expected in &texts[20..] {
+        assert_eq!(subscriber.message().await, *expected);
     }
 }

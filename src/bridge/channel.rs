@@ -4,21 +4,21 @@
 //! subscriber itself; each worker with subscribers has a waker here, which the feed calls after it has appended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::config::model::Mapping;
 
 use super::counts::Counts;
 use super::cursor::{Epoch, EventId};
+use super::ice::Ice;
 use super::log::Log;
 use super::map::Upstream;
 use super::repeat::Repeats;
 use super::reply::Replies;
 use super::session::Session;
-use super::state::Halt;
 
 /// Publishes that wait for the feed's task; more are refused as if the feed were down.
 const PUBLISHES: usize = 64;
@@ -46,16 +46,6 @@ pub struct Publish {
 #[error("the feed takes no message now")]
 pub struct Down;
 
-/// Whether a channel's feed may append to its log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum Pen {
-    /// It may.
-    #[default]
-    Writes,
-    /// It may not, and stood here when it stopped; `None`: it was never open.
-    Rests(Option<Halt>),
-}
-
 /// What all workers share of a channel.
 #[derive(Debug)]
 pub struct Channel {
@@ -67,12 +57,8 @@ pub struct Channel {
     counts: Arc<Counts>,
     /// The number of the first event that was appended in this process, or will be.
     began: u64,
-    /// Whether its feed is to be closed and nothing appended, until that is taken back.
-    is_frozen: AtomicBool,
-    /// Told when that changes.
-    ice: Notify,
-    /// Whether its feed may append.
-    pen: watch::Sender<Pen>,
+    /// Whether its feed is to stop, and has.
+    pub(super) ice: Ice,
     upstream: AtomicU8,
     /// Subscribers and publishers that have it open. Raised only under the bridge's lock.
     users: AtomicUsize,
@@ -105,9 +91,7 @@ impl Channel {
             name,
             epoch: Epoch::random(),
             began: log.view().head(),
-            is_frozen: AtomicBool::new(false),
-            ice: Notify::new(),
-            pen: watch::Sender::default(),
+            ice: Ice::default(),
             log,
             mapping,
             counts,
@@ -235,53 +219,6 @@ impl Channel {
             self.replies.clear();
         }
         self.wake();
-    }
-
-    /// Asks the feed to close, and to append nothing until [`Channel::thaw`].
-    pub(super) fn freeze(&self) {
-        self.is_frozen.store(true, Ordering::Release);
-        self.ice.notify_one();
-    }
-
-    /// Takes [`Channel::freeze`] back.
-    pub(super) fn thaw(&self) {
-        self.is_frozen.store(false, Ordering::Release);
-        self.ice.notify_one();
-    }
-
-    pub(super) fn is_frozen(&self) -> bool {
-        self.is_frozen.load(Ordering::Acquire)
-    }
-
-    /// Returns after [`Channel::is_frozen`] has changed. It may have changed back.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when it is dropped and called again.
-    pub(super) async fn ice(&self) {
-        self.ice.notified().await;
-    }
-
-    /// What the feed says of itself.
-    pub(super) fn set_pen(&self, pen: Pen) {
-        self.pen.send_replace(pen);
-    }
-
-    /// Where the feed stood when it stopped to append; `None`: it may append, or was never open.
-    pub(super) fn halted(&self) -> Option<Halt> {
-        match &*self.pen.borrow() {
-            Pen::Writes => None,
-            Pen::Rests(halt) => halt.clone(),
-        }
-    }
-
-    /// Returns when the feed has stopped to append, or is gone.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when it is dropped and called again.
-    pub(super) async fn still(&self) {
-        let mut pen = self.pen.subscribe();
-        // The sender lives in the channel, and so as long as this.
-        let _ = pen.wait_for(|pen| matches!(pen, Pen::Rests(_))).await;
     }
 
     /// Wakes every worker that has subscribers: something was appended.

@@ -12,6 +12,7 @@ pub mod counts;
 pub mod cursor;
 pub mod eager;
 pub mod endpoint;
+mod ice;
 pub mod log;
 pub mod map;
 mod order;
@@ -244,7 +245,7 @@ impl Bridge {
             (None, None) => channel,
         };
         if dormants.is_frozen && channel.session().is_none() {
-            channel.freeze();
+            channel.ice.freeze();
         }
         drop(dormants);
         let channel = Arc::new(channel);

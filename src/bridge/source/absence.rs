@@ -86,7 +86,7 @@ impl Linger {
             }
             Note::Due => {}
             Note::Ice => {
-                let before = std::mem::replace(&mut self.is_frozen, seat.channel().is_frozen());
+                let before = std::mem::replace(&mut self.is_frozen, seat.channel().ice.is_frozen());
                 if before != self.is_frozen {
                     return ControlFlow::Break(());
                 }
@@ -116,7 +116,7 @@ pub(super) async fn note(
     tokio::select! {
         () = channel.unused() => Note::Unused,
         _deadline = guard.draining(), if !is_draining => Note::Draining,
-        () = channel.ice() => Note::Ice,
+        () = channel.ice.changed() => Note::Ice,
         () = timer => Note::Due,
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use tokio::time::Instant;
 
-use crate::bridge::channel::Pen;
+use crate::bridge::ice::Pen;
 use crate::bridge::map::Upstream;
 use crate::bridge::state::{Dormant, Halt};
 use crate::lifecycle::drain;
@@ -66,7 +66,7 @@ impl Feed {
         if channel.upstream() == Upstream::Up {
             channel.set_upstream(Upstream::Reconnecting);
         }
-        channel.set_pen(Pen::Rests(halt));
+        channel.ice.set_pen(Pen::Rests(halt));
     }
 
     /// Rests until it is to go on, or breaks when it is no longer wanted.
@@ -76,7 +76,7 @@ impl Feed {
         if self.linger.is_frozen {
             return ControlFlow::Break(());
         }
-        self.seat.channel().set_pen(Pen::Writes);
+        self.seat.channel().ice.set_pen(Pen::Writes);
         ControlFlow::Continue(())
     }
 

@@ -54,6 +54,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.bridge.discard(&self.channel);
         self.channel.set_upstream(Upstream::Gone);
+        self.channel.ice.leave();
     }
 }
 

@@ -39,7 +39,7 @@ impl Clock {
     }
 
     /// When the wall clock said so; `None`: longer ago than the monotonic clock can tell.
-    pub(super) fn from_wall(self, wall: u64) -> Option<Instant> {
+    pub(super) fn moment(self, wall: u64) -> Option<Instant> {
         let ago = self.wall.saturating_sub(wall);
         self.now.checked_sub(Duration::from_millis(ago))
     }
@@ -57,10 +57,10 @@ mod tests {
         let wall = before.to_wall(five_seconds_ago);
         assert_eq!(wall, 995_000);
         let after = Clock::at(now, 1_003_000);
-        let age = now - after.from_wall(wall).unwrap();
+        let age = now - after.moment(wall).unwrap();
         assert_eq!(age, Duration::from_secs(8));
         let set_back = Clock::at(now, 900_000);
-        assert_eq!(set_back.from_wall(wall), Some(now));
+        assert_eq!(set_back.moment(wall), Some(now));
         assert_eq!(before.to_wall(now + Duration::from_secs(1)), 1_000_000);
     }
 }

@@ -123,8 +123,8 @@ impl Bridge {
         self.dormants().is_frozen = is_frozen;
         for channel in channels.values() {
             match is_frozen {
-                true => channel.freeze(),
-                false => channel.thaw(),
+                true => channel.ice.freeze(),
+                false => channel.ice.thaw(),
             }
         }
         channels.values().cloned().collect()
@@ -138,7 +138,7 @@ impl Bridge {
                 key: fingerprint::of_text(channel.key()),
                 epoch: channel.epoch(),
                 log: channel.shared_log(),
-                halt: channel.halted()?,
+                halt: channel.ice.halted()?,
             })
         });
         let mut kept: Vec<_> = live.collect();

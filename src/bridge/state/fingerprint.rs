@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn it_differs_exactly_where_the_feed_does() {
-        let changes: [(&str, fn(&mut Bridge)); 12] = [
+        type Change = fn(&mut Bridge);
+        let changes: [(&str, Change); 12] = [
             ("nothing", |_| {}),
             ("how clients are served", |bridge| {
                 bridge.on_gap = OnGap::Live

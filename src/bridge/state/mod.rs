@@ -69,7 +69,7 @@ pub async fn freeze<'a>(bridges: impl Iterator<Item = &'a Arc<Bridge>>) -> usize
     let channels: Vec<_> = bridges.flat_map(|bridge| bridge.set_frozen(true)).collect();
     let mut late = 0;
     for channel in channels {
-        let still = timeout_at(deadline, channel.still()).await;
+        let still = timeout_at(deadline, channel.ice.still()).await;
         late += usize::from(still.is_err());
     }
     late

@@ -112,7 +112,7 @@ impl<'a> Reading<'a> {
         })?;
         let config = bridge.config();
         let halt = Halt {
-            down: self.clock.from_wall(head.down)?,
+            down: self.clock.moment(head.down)?,
             source: usize::try_from(head.source).unwrap_or(0),
             last_id: head.last_id.clone(),
             retry: head.retry.map(Duration::from_millis),
@@ -175,13 +175,13 @@ struct Growing<'a> {
 impl Growing<'_> {
     fn keep(&mut self, item: &Item<'_>) {
         // What cannot be told in this machine's time is as old as can be.
-        let at = self.clock.from_wall(item.at).unwrap_or(self.halt.down);
+        let at = self.clock.moment(item.at).unwrap_or(self.halt.down);
         self.writer
             .keep_newest(item.seq, at, note(item), item.block);
     }
 
     fn append(&mut self, item: &Item<'_>) {
-        let at = self.clock.from_wall(item.at);
+        let at = self.clock.moment(item.at);
         // The times of a log never fall, whatever the wall clock did.
         let at = at.max(self.newest).unwrap_or(self.halt.down);
         self.newest = Some(at);

@@ -213,7 +213,8 @@ fn where_the_feed_stood_and_how_old_events_are_goes_along() {
 
 #[test]
 fn what_does_not_fit_any_more_is_left() {
-    let table: [(&str, fn(&mut model::Bridge), u64); 5] = [
+    type Change = fn(&mut model::Bridge);
+    let table: [(&str, Change, u64); 5] = [
         ("the same", |_| {}, 3),
         ("fed otherwise", |bridge| bridge.max_message = 7, 0),
         ("another name", |bridge| bridge.name = "other".into(), 0),

@@ -14,8 +14,7 @@ fn a_frozen_log_is_not_appended_to_and_its_successor_goes_on() {
     worker(async {
         let feed = Feed::new().await;
         let old = gate(&feed);
-        let mut client = old.subscribe_up("").await;
-        let mut link = feed.accept().await;
+        let (mut client, mut link) = tokio::join!(old.subscribe_up(""), feed.accept());
         link.send("one").await;
         let last = client.skip_to("one").await.id;
         assert_eq!(state::freeze([&old.bridge].into_iter()).await, 0);
@@ -42,8 +41,7 @@ fn a_feed_that_is_thawed_goes_on_where_it_stopped() {
     worker(async {
         let feed = Feed::new().await;
         let gate = gate(&feed);
-        let mut client = gate.subscribe_up("").await;
-        let mut link = feed.accept().await;
+        let (mut client, mut link) = tokio::join!(gate.subscribe_up(""), feed.accept());
         link.send("one").await;
         client.skip_to("one").await;
         assert_eq!(state::freeze([&gate.bridge].into_iter()).await, 0);
@@ -76,12 +74,11 @@ fn a_drained_feed_leaves_its_log_and_who_comes_then_goes_on_in_it() {
     worker(async {
         let feed = Feed::new().await;
         let gate = gate(&feed);
-        let mut client = gate.subscribe_up("").await;
-        let mut link = feed.accept().await;
+        let (mut client, mut link) = tokio::join!(gate.subscribe_up(""), feed.accept());
         link.send("one").await;
         let last = client.skip_to("one").await.id;
         gate.trigger
-            .begin(tokio::time::Instant::now() + Duration::from_secs(10));
+            .begin(tokio::time::Instant::now() + Duration::from_secs(1));
         drop(client);
         while gate.bridge.channels() > 0 || tasks::live() > 0 {
             let _ = link.0.next().await;
@@ -90,6 +87,10 @@ fn a_drained_feed_leaves_its_log_and_who_comes_then_goes_on_in_it() {
         let standing = gate.bridge.standing(false);
         assert!(standing.channels.contains(&("dormant", 1)));
         assert_eq!((standing.events, standing.logs.events), (1, 1));
+        let gate = Gate {
+            bridge: gate.bridge.clone(),
+            trigger: drain::Trigger::new(),
+        };
         let mut back = gate.subscribe(&last).await;
         assert!(back.data().await.contains(r#""resumed":true"#));
         assert_eq!(
