@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::bridge::{bridge, id_parts, message_at, open};
-use crate::harness::{Backend, Directory, Event, Gate, Subscriber};
+use crate::harness::{Backend, Directory, Event, Gate, Line, Subscriber};
 
 /// A directory for states, and the table of the configuration that names it.
 struct Store(Directory);
@@ -337,4 +337,35 @@ async fn what_is_over_the_caps_of_the_next_start_is_left_out() {
     for expected in &texts[20..] {
         assert_eq!(subscriber.message().await, *expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_has_gone_is_told_and_the_program_stops_all_the_same() {
+    let (store, mut backend) = (Store::new(), Backend::by_hand().await);
+    let mut gate = store.gate(&bridge(&backend, "")).await;
+    let (mut subscriber, mut feed) = open(&gate, &mut backend).await;
+    feed.text("one").await;
+    subscriber.message().await;
+    drop(subscriber);
+    fs::remove_dir(store.0.path()).unwrap();
+    gate.signal("TERM");
+    gate.ended().await;
+    let lines = gate.log.since(0);
+    let told = |line: &Line| line.message() == "bridge logs not saved";
+    assert!(lines.iter().any(told), "{}", gate.log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_set_aside_too() {
+    let (store, backend) = (Store::new(), Backend::by_hand().await);
+    fs::create_dir(store.state()).unwrap();
+    let gate = store.gate(&bridge(&backend, "")).await;
+    let line = gate
+        .logged("the fault", |line| {
+            line.message() == "bridge logs are damaged"
+        })
+        .await;
+    let cause = line.text("cause").unwrap_or_default();
+    assert!(cause.contains("cannot be read"), "{line:?}");
+    assert_eq!(store.names(), ["bridges.state.damaged"]);
 }
