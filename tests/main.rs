@@ -56,6 +56,7 @@ mod packaging;
 mod proxy_protocol;
 mod raw_requests;
 mod reload;
+mod restart;
 mod routing;
 mod sse_browser;
 mod sse_clients;

@@ -26,10 +26,7 @@ async fn checked(file: &Path) -> Outcome {
     leaf(&["example.org", "*.example.org"]).write(&here.join("certs"), "example.org");
     directory.write("feed.token", "Bearer token\n");
     let text = std::fs::read_to_string(file).unwrap();
-    directory.write(
-        "gate.toml",
-        text.replace(INSTALLED, here.to_str().unwrap()),
-    );
+    directory.write("gate.toml", text.replace(INSTALLED, here.to_str().unwrap()));
     run_program(here, &["check", "gate.toml"]).await
 }
 

@@ -9,6 +9,7 @@ mod metrics;
 mod serve;
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::model;
+use crate::lifecycle::handover::Socket;
 use crate::lifecycle::tasks;
 use crate::limits::Permits;
 use crate::listen::{BindError, Bound, Inherited};
@@ -64,6 +66,8 @@ struct Listening {
     address: ListenAddr,
     /// Ends the accepting, not what was accepted.
     removed: CancellationToken,
+    /// Copies of what is accepted from, for the next process.
+    to_hand_over: Vec<Socket>,
 }
 
 /// A listener that is bound, and accepts nothing yet.
@@ -119,6 +123,16 @@ impl Admin {
         }
     }
 
+    /// Takes the copies of its sockets that are for the next process.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn to_hand_over(&self) -> io::Result<Vec<Socket>> {
+        let sockets = self.listening.iter();
+        let sockets = sockets.flat_map(|listening| &listening.to_hand_over);
+        sockets.map(Socket::try_clone).collect()
+    }
+
     /// From now on it is told that the process drains.
     pub fn draining(&self) {
         self.state.draining.set(true);
@@ -136,6 +150,10 @@ impl Admin {
 
     fn begin(&mut self, address: ListenAddr, bound: Bound) {
         let local = bound.local;
+        let to_hand_over = bound.to_hand_over(&address).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a restart will not hand the admin listener over");
+            Vec::new()
+        });
         let sockets = bound.sockets.into_iter().map(TcpListener::from_std);
         let removed = self.state.over.child_token();
         for socket in sockets {
@@ -153,7 +171,11 @@ impl Admin {
         if !local.ip().to_canonical().is_loopback() {
             tracing::warn!(%local, "the admin listener can be reached from other machines");
         }
-        self.listening = Some(Listening { address, removed });
+        self.listening = Some(Listening {
+            address,
+            removed,
+            to_hand_over,
+        });
     }
 }
 

@@ -6,11 +6,18 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::config::model::DrainTimes;
+use crate::websocket::close::CloseCode;
+
+/// How long at most a restart takes to tell a bridge's subscribers: their feed stands still, and the next process has what follows.
+const SUBSCRIBERS_LEAVE: Duration = Duration::from_secs(1);
 
 /// Starts a drain and waits for its end.
 #[derive(Debug)]
@@ -29,7 +36,96 @@ pub struct Guard {
 #[derive(Debug)]
 struct Shared {
     begun: CancellationToken,
-    deadline: OnceLock<Instant>,
+    order: OnceLock<Order>,
+}
+
+/// Why something is drained: what clients are told depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The process stops, and nobody follows it.
+    Stop,
+    /// Another process serves already: clients may return at once.
+    Restart,
+}
+
+impl Cause {
+    /// What a WebSocket is told (RFC 6455 §7.4).
+    #[must_use]
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::Stop => CloseCode::GoingAway,
+            Self::Restart => CloseCode::Restart,
+        }
+    }
+}
+
+/// What lives in a process, each with a time of its own in a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Living {
+    /// Requests and their responses.
+    Request,
+    /// Event streams that pass through.
+    EventStream,
+    /// WebSockets that pass through.
+    WebSocket,
+    /// Subscribers of a bridge.
+    Subscriber,
+}
+
+impl Living {
+    const ALL: [Self; 4] = [
+        Self::Request,
+        Self::EventStream,
+        Self::WebSocket,
+        Self::Subscriber,
+    ];
+
+    const fn time(self, times: &DrainTimes) -> Duration {
+        match self {
+            Self::Request => times.requests,
+            Self::EventStream => times.event_streams,
+            Self::WebSocket => times.websockets,
+            Self::Subscriber => times.subscribers,
+        }
+    }
+}
+
+/// A drain, as it is begun.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// Why.
+    pub cause: Cause,
+    /// When.
+    pub begun: Instant,
+    /// How long.
+    pub times: DrainTimes,
+}
+
+impl Order {
+    /// The moment at which whatever of this kind still lives is cut.
+    #[must_use]
+    pub fn deadline_of(&self, living: Living) -> Instant {
+        self.begun + living.time(&self.times)
+    }
+
+    /// The moment at which whatever still lives is cut.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let all = Living::ALL.map(|living| self.deadline_of(living));
+        all.into_iter().fold(self.begun, Instant::max)
+    }
+}
+
+impl From<Instant> for Order {
+    /// The process stops, and all have time until then.
+    fn from(deadline: Instant) -> Self {
+        let begun = Instant::now();
+        Self {
+            cause: Cause::Stop,
+            begun,
+            times: DrainTimes::same(deadline.saturating_duration_since(begun)),
+        }
+    }
 }
 
 impl Trigger {
@@ -38,7 +134,7 @@ impl Trigger {
     pub fn new() -> Self {
         let shared = Shared {
             begun: CancellationToken::new(),
-            deadline: OnceLock::new(),
+            order: OnceLock::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -62,8 +158,8 @@ impl Trigger {
     }
 
     /// Begins: every [`Guard::draining`] returns. A second call changes nothing.
-    pub fn begin(&self, deadline: Instant) {
-        let _ = self.shared.deadline.set(deadline);
+    pub fn begin(&self, order: impl Into<Order>) {
+        let _ = self.shared.order.set(order.into());
         self.shared.begun.cancel();
     }
 
@@ -89,9 +185,17 @@ impl Guard {
     /// # Cancel safety
     /// Nothing is lost when it is dropped and called again.
     pub async fn draining(&self) -> Instant {
+        self.ordered().await.deadline()
+    }
+
+    /// Returns once the drain has begun, with all that is said of it.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    pub async fn ordered(&self) -> Order {
         self.shared.begun.cancelled().await;
-        self.deadline()
-            .expect("`begin` sets the deadline before it cancels")
+        self.order()
+            .expect("`begin` sets the order before it cancels")
     }
 
     /// Whether the drain has begun.
@@ -100,10 +204,35 @@ impl Guard {
         self.shared.begun.is_cancelled()
     }
 
-    /// The moment at which whatever still lives is cut; `None`: no drain has begun.
+    /// What is said of the drain; `None`: none has begun.
     #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.shared.deadline.get().copied()
+    pub fn order(&self) -> Option<Order> {
+        self.shared.order.get().copied()
+    }
+
+    /// The moment at which whatever of this kind still lives is cut; `None`: no drain has begun.
+    #[must_use]
+    pub fn deadline_of(&self, living: Living) -> Option<Instant> {
+        self.order().map(|order| order.deadline_of(living))
+    }
+
+    /// What WebSockets are told of the drain; of one that has not begun, that the process stops.
+    #[must_use]
+    pub fn close_code(&self) -> CloseCode {
+        self.order()
+            .map_or(Cause::Stop, |order| order.cause)
+            .close_code()
+    }
+}
+
+/// A random moment for one subscriber's end. Those of a process that is followed by another one leave within a second: what comes
+/// next is in the other one's log, and the `retry:` that each of them is told spreads their return.
+#[must_use]
+pub fn leave(order: Order) -> Instant {
+    let deadline = order.deadline_of(Living::Subscriber);
+    match order.cause {
+        Cause::Stop => spread(deadline),
+        Cause::Restart => spread(deadline.min(Instant::now() + 2 * SUBSCRIBERS_LEAVE)),
     }
 }
 
@@ -139,5 +268,49 @@ mod tests {
         assert_eq!(trigger.live(), 1);
         drop(second);
         trigger.drained().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_kind_has_a_time_of_its_own() {
+        let trigger = Trigger::new();
+        let guard = trigger.guard();
+        assert_eq!(guard.deadline_of(Living::Request), None);
+        let begun = Instant::now();
+        let seconds = Duration::from_secs;
+        let times = DrainTimes {
+            requests: seconds(5),
+            event_streams: seconds(10),
+            websockets: seconds(60),
+            subscribers: seconds(30),
+        };
+        trigger.begin(Order {
+            cause: Cause::Restart,
+            begun,
+            times,
+        });
+        assert_eq!(guard.draining().await, begun + seconds(60));
+        for (living, time) in [
+            (Living::Request, 5),
+            (Living::EventStream, 10),
+            (Living::WebSocket, 60),
+            (Living::Subscriber, 30),
+        ] {
+            assert_eq!(guard.deadline_of(living), Some(begun + seconds(time)));
+        }
+        assert_eq!(guard.close_code(), CloseCode::Restart);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn subscribers_of_a_process_that_is_followed_leave_at_once() {
+        let order = |cause| Order {
+            cause,
+            begun: Instant::now(),
+            times: DrainTimes::same(Duration::from_secs(1_000)),
+        };
+        for _subscriber in 0..100 {
+            assert!(leave(order(Cause::Restart)) <= Instant::now() + SUBSCRIBERS_LEAVE);
+        }
+        let latest = (0..100).map(|_subscriber| leave(order(Cause::Stop))).max();
+        assert!(latest.unwrap() > Instant::now() + Duration::from_secs(100));
     }
 }

@@ -11,6 +11,8 @@ pub enum Request {
     Reload,
     /// SIGTERM or SIGINT: drain; the second time, at once.
     Stop,
+    /// SIGUSR2: hand over to a new process.
+    Restart,
 }
 
 /// The signals that the process listens to.
@@ -18,6 +20,7 @@ pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    second_user: Signal,
 }
 
 impl Signals {
@@ -30,6 +33,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            second_user: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -42,6 +46,7 @@ impl Signals {
             _ = self.hangup.recv() => Request::Reload,
             _ = self.terminate.recv() => Request::Stop,
             _ = self.interrupt.recv() => Request::Stop,
+            _ = self.second_user.recv() => Request::Restart,
         }
     }
 }

@@ -260,9 +260,11 @@ impl HyperService<Request<Incoming>> for Connection {
                 }
             };
             unanswered.answered();
-            if close {
+            // The drain may have begun since the request came.
+            if close || !over_http2 && downstream.guard.is_draining() {
                 let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
+                let fields = response.headers_mut();
+                fields.entry(header::CONNECTION).or_insert(close);
             }
             // hyper drops the body of a tunnel's response: it is the tunnel that keeps the connection busy.
             let tunnel = downstream.tunnels.as_ref().and_then(Tunnels::latest);

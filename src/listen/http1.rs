@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::{Connection, Facts, Held};
 use super::idle::{Patience, Tired};
+use super::last::{Last, Turn};
 use super::watched::Watched;
 use crate::config::model::Limits;
 use crate::http::inbound::Fault;
@@ -79,15 +80,15 @@ pub(super) async fn serve(
         .header_read_timeout(None);
     let mut driver = builder.serve_connection(io, connection);
     let mut patience = Patience::new(activity.clone(), limits.keep_alive, limits.header_timeout);
-    let mut draining = false;
+    let mut last = Last::of(&guard, &activity);
     let end = loop {
         let step = poll_fn(|cx| poll_http1(cx, &mut driver, &slot, &mut patience));
         tokio::select! {
             end = step => break end,
-            () = activity.dismissed(&guard), if !draining => {
-                draining = true;
-                Pin::new(&mut driver).graceful_shutdown();
-            }
+            turn = last.next() => match turn {
+                Turn::NoMoreRequests => Pin::new(&mut driver).graceful_shutdown(),
+                Turn::NoMoreTime => return,
+            },
         }
     };
     match end {

@@ -124,7 +124,7 @@ pub(super) async fn serve(
         let event = tokio::select! {
             over = driver.as_mut() => break over,
             () = activity.enough(), if state != State::Cut => Event::Enough,
-            () = activity.dismissed(&guard), if state == State::Open => Event::Drain,
+            _deadline = guard.draining(), if state == State::Open => Event::Drain,
             event = waited(&mut patience, late.as_mut(), state) => event,
         };
         match event {

@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::inbound::Fault;
-use crate::lifecycle::drain::Guard;
 
 /// What happens on a connection, as far as its owner must know.
 pub(super) struct Activity {
@@ -44,10 +43,6 @@ pub(super) struct Activity {
 
 /// For how long cancelled requests are held against a client.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long a connection may live into a drain before its first request has come. Whoever has connected just now is about to
-/// ask, and is not to find the door shut behind it.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// A request, until its response has ended.
 pub(super) struct Busy(Rc<Activity>);
@@ -136,17 +131,6 @@ impl Activity {
     /// What was told is kept.
     pub(super) async fn enough(&self) {
         self.enough.notified().await;
-    }
-
-    /// Returns when a drain wants the connection to end: as soon as it has begun, or somewhat later where no request has come yet.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when it is dropped and called again, but the time it waits begins anew.
-    pub(super) async fn dismissed(&self, guard: &Guard) {
-        let deadline = guard.draining().await;
-        if self.requests() == 0 {
-            tokio::time::sleep_until(deadline.min(Instant::now() + FIRST_REQUEST)).await;
-        }
     }
 
     /// Whether no request is under way.

@@ -6,6 +6,7 @@ mod http2;
 mod http2_io;
 mod http2_streams;
 mod idle;
+mod last;
 pub mod proxy_protocol;
 mod socket;
 mod watched;
@@ -13,6 +14,7 @@ mod watched;
 pub use socket::{BindError, Bound, Inherited};
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::ListenerProtocol;
 use crate::lifecycle::{drain, tasks};
-use crate::limits::{Permit, Permits};
+use crate::limits::Permits;
 use crate::net::ClientAddr;
 use crate::service::Service;
 
@@ -50,16 +52,17 @@ pub struct Listener {
     pub removed: CancellationToken,
 }
 
-/// Accepts connections until the drain begins or the listener is removed.
+/// Accepts connections until the drain begins or the listener is removed. Nothing more is accepted until a connection has
+/// its permit: all others stay in the kernel's queue. (A permit taken before a connection is there would be held by each
+/// listener that waits for one, so that a few idle listeners could use up a small limit.)
 pub async fn run(socket: TcpListener, listener: Rc<Listener>, guard: drain::Guard) {
     loop {
-        let next = tokio::select! {
-            next = next(&socket, &listener.permits) => next,
-            _deadline = guard.draining() => return,
-            () = listener.removed.cancelled() => return,
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = over(&listener, &guard) => return,
         };
-        let (tcp, client, permit) = match next {
-            Ok(next) => next,
+        let (tcp, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if is_the_connections_own(&error) => continue,
             Err(error) => {
                 tracing::error!(%error, "accepting connections pauses");
@@ -67,27 +70,35 @@ pub async fn run(socket: TcpListener, listener: Rc<Listener>, guard: drain::Guar
                 continue;
             }
         };
-        prepare(&tcp);
-        let (listener, guard) = (listener.clone(), guard.clone());
-        tasks::spawn(connection::serve(tcp, client, listener, (guard, permit)));
+        let permit = tokio::select! {
+            permit = listener.permits.acquire() => permit,
+            () = over(&listener, &guard) => {
+                // What was accepted is served, however long its permit takes; what was not may be somebody else's.
+                drop(socket);
+                let permit = listener.permits.acquire().await;
+                return begin(tcp, address, listener, (guard, permit));
+            }
+        };
+        begin(tcp, address, listener.clone(), (guard.clone(), permit));
     }
 }
 
-/// The next connection with its permit. Nothing more is accepted until it has one: all others stay in the kernel's
-/// queue. (A permit taken before a connection is there would be held by each listener that waits for one, so that a
-/// few idle listeners could use up a small limit.)
+/// Returns when nothing more is to be accepted.
 ///
 /// # Cancel safety
-/// A connection that waits for its permit is closed when this is dropped: the listener has ended then.
-async fn next(
-    socket: &TcpListener,
-    permits: &Permits,
-) -> io::Result<(TcpStream, ClientAddr, Permit)> {
-    let (tcp, address) = socket.accept().await?;
-    let permit = permits.acquire().await;
+/// Nothing is lost when it is dropped and called again.
+async fn over(listener: &Listener, guard: &drain::Guard) {
+    tokio::select! {
+        _deadline = guard.draining() => {}
+        () = listener.removed.cancelled() => {}
+    }
+}
+
+fn begin(tcp: TcpStream, address: SocketAddr, listener: Rc<Listener>, held: connection::Held) {
+    prepare(&tcp);
     // An IPv4 client of a `[::]` socket is an IPv4 client.
-    let address = std::net::SocketAddr::new(address.ip().to_canonical(), address.port());
-    Ok((tcp, ClientAddr(address), permit))
+    let client = ClientAddr(SocketAddr::new(address.ip().to_canonical(), address.port()));
+    tasks::spawn(connection::serve(tcp, client, listener, held));
 }
 
 /// The client broke off before it was accepted: nothing is wrong here.

@@ -1,4 +1,4 @@
-//! Listening sockets: bound by us, or inherited from systemd.
+//! Listening sockets: bound by us, inherited from systemd, or handed over by the process that ran before.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::lifecycle::descriptors;
+use crate::lifecycle::handover::Socket as HandedOver;
 use crate::net::ListenAddr;
 
 /// Connections that wait in the kernel to be accepted.
@@ -44,43 +46,85 @@ pub enum BindError {
     },
 }
 
-/// One address, with a socket for each worker.
+/// One address, with at least a socket for each worker.
 #[derive(Debug)]
 pub struct Bound {
     /// Where it listens, the real port in it.
     pub local: SocketAddr,
-    /// As many as there are workers.
+    /// As many as there are workers, or more: none of them may be left without somebody who accepts from it.
     pub sockets: Vec<TcpListener>,
 }
 
-/// The sockets that the process was started with, by name (sd_listen_fds(3)).
+/// The sockets that the process was started with.
 #[derive(Debug, Default)]
-pub struct Inherited(HashMap<String, TcpListener>);
+pub struct Inherited {
+    /// By the names that systemd gives them (sd_listen_fds(3)). They are kept: a reload may come back to them.
+    named: HashMap<String, Vec<TcpListener>>,
+    /// By the addresses that the process before bound them to. What is not bound when this one starts is closed then.
+    bound: HashMap<SocketAddr, Vec<TcpListener>>,
+}
 
 impl Inherited {
-    /// Takes over what systemd has handed to this process. To be called once, before anything opens a file.
+    /// Takes over what systemd has handed to this process. To be called once, before anything opens a socket.
     ///
     /// # Errors
     /// The environment speaks of sockets that are not there.
-    #[expect(
-        unsafe_code,
-        reason = "a descriptor's number becomes its owner here and nowhere else"
-    )]
     pub fn take() -> io::Result<Self> {
-        use std::os::fd::{FromRawFd, OwnedFd};
-        let mut sockets = HashMap::new();
+        let mut inherited = Self::default();
         for (number, name) in sd_notify::listen_fds_with_names()? {
-            // SAFETY: the service manager hands these descriptors to this process alone (LISTEN_PID was checked by
-            // `listen_fds_with_names`), nobody else in it has taken them, and this runs once.
-            let owned = unsafe { OwnedFd::from_raw_fd(number) };
-            sockets.insert(name, TcpListener::from(owned));
+            let socket = TcpListener::from(descriptors::adopt(number)?);
+            inherited.named.entry(name).or_default().push(socket);
         }
-        Ok(Self(sockets))
+        Ok(inherited)
+    }
+
+    /// Takes over what the process before this one has handed over.
+    #[must_use]
+    pub fn from_predecessor(sockets: Vec<HandedOver>) -> Self {
+        let mut inherited = Self::default();
+        for HandedOver { name, descriptor } in sockets {
+            let socket = TcpListener::from(descriptor);
+            if let Some(name) = name.strip_prefix(SYSTEMD) {
+                let named = inherited.named.entry(name.to_owned());
+                named.or_default().push(socket);
+            } else if let Ok(address) = name.parse() {
+                inherited.bound.entry(address).or_default().push(socket);
+            } else {
+                tracing::warn!(name, "a socket that was handed over is of no use here");
+            }
+        }
+        inherited
+    }
+
+    /// All is bound that is to be: what was handed over and is not wanted any more is closed, so that no connection waits there.
+    pub fn settle(&mut self) {
+        self.bound.clear();
+    }
+
+    /// Copies of what systemd has handed to this process or one before it, for the next one.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn to_hand_over(&self) -> io::Result<Vec<HandedOver>> {
+        let all = self.named.iter();
+        let all = all.flat_map(|(name, sockets)| sockets.iter().map(move |one| (name, one)));
+        all.map(|(name, socket)| hand_over(format!("{SYSTEMD}{name}"), socket))
+            .collect()
     }
 }
 
+/// How an address begins that is the name of one of systemd's sockets.
+const SYSTEMD: &str = "systemd:";
+
+fn hand_over(name: String, socket: &TcpListener) -> io::Result<HandedOver> {
+    Ok(HandedOver {
+        name,
+        descriptor: socket.try_clone()?.into(),
+    })
+}
+
 impl Bound {
-    /// Listens on `address`, once for each of `workers`.
+    /// Listens on `address`, once for each of `workers`, with the sockets that were inherited for it if there are any.
     ///
     /// # Errors
     /// [`BindError`]; nothing is bound then.
@@ -91,15 +135,22 @@ impl Bound {
     ) -> Result<Self, BindError> {
         match address {
             ListenAddr::Tcp(address) => {
-                bind_each(*address, workers).map_err(|source| BindError::Refused {
+                let bound = match inherited.bound.get(address) {
+                    Some(sockets) => take_up(sockets, workers),
+                    None => bind_each(*address, workers),
+                };
+                bound.map_err(|source| BindError::Refused {
                     address: *address,
                     source,
                 })
             }
             ListenAddr::Systemd(name) => {
-                let Some(socket) = inherited.0.get(name) else {
-                    let mut known: Vec<_> =
-                        inherited.0.keys().map(|name| format!("`{name}`")).collect();
+                let Some(sockets) = inherited.named.get(name) else {
+                    let mut known: Vec<_> = inherited
+                        .named
+                        .keys()
+                        .map(|name| format!("`{name}`"))
+                        .collect();
                     known.sort();
                     let known = if known.is_empty() {
                         "none".to_owned()
@@ -111,10 +162,26 @@ impl Bound {
                         known,
                     });
                 };
-                share(socket, workers).map_err(|source| BindError::Unusable {
+                share(sockets, workers).map_err(|source| BindError::Unusable {
                     name: name.clone(),
                     source,
                 })
+            }
+        }
+    }
+
+    /// Copies of the sockets that were bound to `address`, for the next process; none of those that systemd has bound.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn to_hand_over(&self, address: &ListenAddr) -> io::Result<Vec<HandedOver>> {
+        match address {
+            ListenAddr::Systemd(_name) => Ok(Vec::new()),
+            ListenAddr::Tcp(address) => {
+                let sockets = self.sockets.iter();
+                sockets
+                    .map(|socket| hand_over(address.to_string(), socket))
+                    .collect()
             }
         }
     }
@@ -160,13 +227,29 @@ fn open(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// An inherited socket is one queue, which all workers accept from.
-fn share(socket: &TcpListener, workers: usize) -> io::Result<Bound> {
-    socket.set_nonblocking(true)?;
-    let local = socket.local_addr()?;
-    let sockets = (0..workers)
-        .map(|_worker| socket.try_clone())
-        .collect::<io::Result<_>>()?;
+/// Sockets that the process before has bound, a queue each. Those of workers that there are not any more are served too.
+fn take_up(handed_over: &[TcpListener], workers: usize) -> io::Result<Bound> {
+    let mut sockets = handed_over
+        .iter()
+        .map(TcpListener::try_clone)
+        .collect::<io::Result<Vec<_>>>()?;
+    let local = sockets[0].local_addr()?;
+    while sockets.len() < workers {
+        sockets.push(open(local, Sharing::WithSiblings)?.into());
+    }
+    Ok(Bound { local, sockets })
+}
+
+/// A socket of systemd's is one queue, which all workers accept from. There may be several of one name.
+fn share(inherited: &[TcpListener], workers: usize) -> io::Result<Bound> {
+    let local = inherited[0].local_addr()?;
+    let mut sockets = Vec::new();
+    for socket in inherited {
+        socket.set_nonblocking(true)?;
+        for _worker in 0..workers {
+            sockets.push(socket.try_clone()?);
+        }
+    }
     Ok(Bound { local, sockets })
 }
 
@@ -203,5 +286,45 @@ mod tests {
             &Inherited::default(),
         );
         assert!(missing.unwrap_err().to_string().contains("`https`"));
+    }
+
+    #[test]
+    fn handed_over_sockets_are_taken_up_all_and_more_are_opened_for_more_workers() {
+        let address = ListenAddr::Tcp("127.0.0.1:0".parse().unwrap());
+        let before = Bound::bind(&address, 2, &Inherited::default()).unwrap();
+        for (workers, sockets) in [(1, 2), (2, 2), (4, 4)] {
+            let inherited = Inherited::from_predecessor(before.to_hand_over(&address).unwrap());
+            let after = Bound::bind(&address, workers, &inherited).unwrap();
+            assert_eq!((after.local, after.sockets.len()), (before.local, sockets));
+        }
+    }
+
+    #[test]
+    fn what_waits_in_the_queue_of_a_handed_over_socket_is_not_lost() {
+        let address = ListenAddr::Tcp("127.0.0.1:0".parse().unwrap());
+        let before = Bound::bind(&address, 1, &Inherited::default()).unwrap();
+        let _client = std::net::TcpStream::connect(before.local).unwrap();
+        let mut inherited = Inherited::from_predecessor(before.to_hand_over(&address).unwrap());
+        drop(before);
+        let after = Bound::bind(&address, 1, &inherited).unwrap();
+        inherited.settle();
+        after.sockets[0].set_nonblocking(false).unwrap();
+        after.sockets[0].accept().unwrap();
+    }
+
+    #[test]
+    fn what_systemd_has_bound_keeps_its_name_from_process_to_process() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = socket.local_addr().unwrap();
+        let mut inherited = Inherited::default();
+        inherited.named.insert("https".into(), vec![socket]);
+        let name = ListenAddr::Systemd("https".into());
+        for _process in 0..3 {
+            inherited = Inherited::from_predecessor(inherited.to_hand_over().unwrap());
+            inherited.settle();
+            let bound = Bound::bind(&name, 2, &inherited).unwrap();
+            assert_eq!((bound.local, bound.sockets.len()), (local, 2));
+            assert!(bound.to_hand_over(&name).unwrap().is_empty());
+        }
     }
 }

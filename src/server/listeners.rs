@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::{Command, Workers};
 use crate::config::model::{Listener, ListenerProtocol};
+use crate::lifecycle::handover::Socket;
 use crate::listen::{BindError, Bound, Inherited};
 use crate::net::ListenAddr;
 
@@ -107,6 +108,15 @@ impl Listeners {
             }
             listening.announce(&listener.address, https_port, workers);
         }
+    }
+
+    /// Copies of all sockets that were bound here, for the next process.
+    pub(super) fn to_hand_over(&self) -> io::Result<Vec<Socket>> {
+        let mut sockets = Vec::new();
+        for (address, listening) in &self.0 {
+            sockets.extend(listening.bound.to_hand_over(address)?);
+        }
+        Ok(sockets)
     }
 
     fn https_port(&self) -> u16 {

@@ -1,22 +1,25 @@
-//! The process: build, serve, reload, drain.
+//! The process: build, serve, reload, restart, drain.
 
+mod drain;
 mod listeners;
 mod reload;
+mod restart;
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::task::LocalSet;
-use tokio::time::Instant;
 
 use crate::admin::{Admin, Shown};
 use crate::bridge::log::Budget;
 use crate::config::model::Config;
+use crate::lifecycle::drain::Cause;
+use crate::lifecycle::handover::{HandoverError, Predecessor};
 use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::systemd;
+use crate::lifecycle::watchdog::Watchdog;
 use crate::limits::Permits;
 use crate::listen::{BindError, Inherited};
 use crate::observe::log::LogHandle;
@@ -25,10 +28,8 @@ use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
 use listeners::Listeners;
+use restart::Restart;
 use worker::Workers;
-
-/// How often a drain says how far it is.
-const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
+    /// The process that runs already does not hand over.
+    #[error("nothing was taken over")]
+    Handover(#[from] HandoverError),
     /// A thread, a runtime, a signal.
     #[error("the system refuses")]
     System(#[from] std::io::Error),
@@ -69,6 +73,8 @@ struct Server {
     admin: Admin,
     log: LogHandle,
     origin: Origin,
+    restart: Restart,
+    watchdog: Watchdog,
 }
 
 /// Serves `config` until the process is told to stop and has drained. `ready` is called once it listens.
@@ -89,10 +95,8 @@ pub fn run(
         let mut signals = Signals::new()?;
         let mut server = Server::start(config, origin, log)?;
         ready();
-        while signals.next().await == Request::Reload {
-            server.reload();
-        }
-        server.drain(&mut signals).await;
+        let cause = server.serve(&mut signals).await;
+        server.drain(&mut signals, cause).await;
         Ok(())
     })
 }
@@ -100,7 +104,13 @@ pub fn run(
 impl Server {
     fn start(config: Config, origin: Origin, log: LogHandle) -> Result<Self, StartError> {
         let tickets = Tickets::new()?;
-        let inherited = Inherited::take()?;
+        let restart = Restart::new();
+        let (mut predecessor, mut inherited) = match Predecessor::greet()? {
+            Some((predecessor, sockets)) => {
+                (Some(predecessor), Inherited::from_predecessor(sockets))
+            }
+            None => (None, Inherited::take()?),
+        };
         let permits = Permits::new(config.limits.connections);
         let count = config.server.workers.get();
         let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
@@ -116,11 +126,20 @@ impl Server {
             metrics: metrics.clone(),
         });
         let fresh = admin.bind(&wanted_admin, &inherited)?;
-        let mut workers = Workers::start(count, &shared, &permits, &metrics)?;
+        inherited.settle();
+        if let Some(predecessor) = &mut predecessor {
+            predecessor.built(|_state| ())?;
+        }
+        // Not before: they open feeds, and the logs that these write come from the process before.
+        let (watchdog, pulses) = Watchdog::new(systemd::watchdog(), count);
+        let mut workers = Workers::start(pulses, &shared, &permits, &metrics)?;
         listeners.announce(&mut workers);
         admin.replace(&wanted_admin, fresh);
         let mut checks = Checks::default();
         checks.follow(shared.load().upstreams());
+        if let Some(predecessor) = predecessor {
+            predecessor.ready()?;
+        }
         tracing::info!(workers = count, "ready");
         systemd::ready("serving");
         Ok(Self {
@@ -135,45 +154,25 @@ impl Server {
             admin,
             log,
             origin,
+            restart,
+            watchdog,
         })
     }
 
-    async fn drain(self, signals: &mut Signals) {
-        let limit = self.shared.load().config.server.drain_timeout;
-        let deadline = Instant::now() + limit;
-        tracing::info!(?limit, connections = self.permits.in_use(), "draining");
-        systemd::stopping("draining");
-        self.admin.draining();
-        // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
-        drop((self.listeners, self.inherited));
-        // Who is healthy matters to nobody any more.
-        drop(self.checks);
-        let mut workers = self.workers;
-        workers.drain(deadline);
-        let left = loop {
+    /// Serves until there is a reason to end.
+    async fn serve(&mut self, signals: &mut Signals) -> Cause {
+        loop {
             tokio::select! {
-                left = workers.ended() => break left,
-                Request::Stop = signals.next() => {
-                    tracing::warn!(connections = self.permits.in_use(), "stopped at once by a second signal");
-                    return;
-                }
-                () = tokio::time::sleep(DRAIN_REPORT) => report(self.permits.in_use()),
+                request = signals.next() => match request {
+                    Request::Reload => self.reload(),
+                    Request::Restart => self.restart(),
+                    Request::Stop => return Cause::Stop,
+                },
+                outcome = self.restart.outcome() => if let Some(cause) = self.restarted(outcome) {
+                    return cause;
+                },
+                () = self.watchdog.due() => self.watchdog.look_and_tell(),
             }
-        };
-        self.admin.end();
-        let tasks = left.tasks + worker::tail().await;
-        let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped().count());
-        tracing::info!(
-            connections,
-            tasks,
-            cut = left.cut,
-            log_lines_dropped,
-            "stopped"
-        );
+        }
     }
-}
-
-fn report(live: usize) {
-    tracing::info!(connections = live, "still draining");
-    systemd::status(&format!("draining, {live} connections left"));
 }

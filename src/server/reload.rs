@@ -15,6 +15,10 @@ use crate::snapshot::Snapshot;
 impl Server {
     /// Puts what the configuration says now in force, or says why not.
     pub(super) fn reload(&mut self) {
+        if self.restart.is_under_way() {
+            tracing::error!("reload refused: a restart is under way");
+            return;
+        }
         let Origin::File(path) = &self.origin else {
             tracing::warn!("reload refused: the configuration was made in memory");
             return;

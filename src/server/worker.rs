@@ -2,7 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::eager::Eager;
 use crate::config::model::{Dns, ListenerProtocol};
+use crate::lifecycle::watchdog::Pulse;
 use crate::lifecycle::{drain, tasks};
 use crate::limits::Permits;
 use crate::listen::{self, Listener};
+use crate::observe::census::Census;
 use crate::observe::metrics::Metrics;
 use crate::observe::streams;
 use crate::service::Service;
@@ -43,8 +45,8 @@ pub(super) enum Command {
     },
     /// Resolve names by these servers from now on.
     Resolve { dns: Arc<Dns> },
-    /// End, until then.
-    Drain { deadline: Instant },
+    /// End, in this way.
+    Drain(drain::Order),
 }
 
 /// How a worker ended.
@@ -61,6 +63,8 @@ struct Shared {
     snapshot: Arc<ArcSwap<Snapshot>>,
     permits: Permits,
     metrics: Arc<Metrics>,
+    /// The streams that live on this worker in a drain.
+    census: Arc<Mutex<Census>>,
 }
 
 /// All workers.
@@ -70,12 +74,13 @@ struct Worker {
     commands: mpsc::Sender<Command>,
     ended: Option<oneshot::Receiver<Left>>,
     left: Left,
+    census: Arc<Mutex<Census>>,
     _thread: JoinHandle<()>,
 }
 
 impl Workers {
     pub(super) fn start(
-        count: usize,
+        pulses: Vec<Pulse>,
         shared: &Arc<ArcSwap<Snapshot>>,
         permits: &Permits,
         metrics: &Arc<Metrics>,
@@ -84,16 +89,18 @@ impl Workers {
             snapshot: shared.clone(),
             permits: permits.clone(),
             metrics: metrics.clone(),
+            census: Arc::default(),
         };
-        (0..count)
-            .map(|index| Worker::start(index, share()))
+        let pulses = pulses.into_iter().enumerate();
+        pulses
+            .map(|(index, pulse)| Worker::start(index, pulse, share()))
             .collect::<io::Result<_>>()
             .map(Self)
     }
 
-    /// Gives each worker its own of `parts`.
+    /// Gives each worker its own of `parts`, in turns where there are more of them than workers.
     pub(super) fn each<T>(&mut self, parts: Vec<T>, command: impl Fn(T) -> Command) {
-        for (worker, part) in self.0.iter().zip(parts) {
+        for (worker, part) in self.0.iter().cycle().zip(parts) {
             worker.tell(command(part));
         }
     }
@@ -104,10 +111,19 @@ impl Workers {
         }
     }
 
-    pub(super) fn drain(&mut self, deadline: Instant) {
+    pub(super) fn drain(&mut self, order: drain::Order) {
         for worker in &self.0 {
-            worker.tell(Command::Drain { deadline });
+            worker.tell(Command::Drain(order));
         }
+    }
+
+    /// The streams that live on all workers; none before a drain, in which each worker counts its own once a second.
+    pub(super) fn census(&self) -> Census {
+        let mut all = Census::default();
+        for worker in &self.0 {
+            all.add(&worker.census.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        all
     }
 
     /// Returns when every worker has ended.
@@ -130,7 +146,8 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(index: usize, shared: Shared) -> io::Result<Self> {
+    fn start(index: usize, pulse: Pulse, shared: Shared) -> io::Result<Self> {
+        let census = shared.census.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -140,10 +157,16 @@ impl Worker {
             .name(format!("worker-{index}"))
             .spawn(move || {
                 let local = LocalSet::new();
-                let cut = runtime.block_on(local.run_until(work(index, shared, received)));
+                let cut = runtime.block_on(local.run_until(async {
+                    tokio::select! {
+                        cut = work(index, shared, received) => cut,
+                        never = pulse.beat() => match never {},
+                    }
+                }));
                 // What is left is dropped here, on its own thread, before anybody is told that it is gone.
                 drop(local);
                 drop(runtime);
+                pulse.end();
                 let _ = done.send(Left {
                     cut,
                     tasks: tasks::live(),
@@ -153,6 +176,7 @@ impl Worker {
             commands,
             ended: Some(ended),
             left: Left::default(),
+            census,
             _thread: thread,
         })
     }
@@ -170,6 +194,7 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
         snapshot,
         permits,
         metrics,
+        census,
     } = shared;
     resolve::ask(&snapshot.load().config.dns.servers);
     let service = Rc::new(Service::new(snapshot.clone()));
@@ -177,7 +202,7 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
     let mut eager = Eager::default();
     let mut ticks = tokio::time::interval(streams::TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let deadline = loop {
+    let order = loop {
         let command = tokio::select! {
             command = commands.recv() => command,
             _now = ticks.tick() => {
@@ -210,19 +235,24 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
                 accept(socket, listener, &trigger);
             }
             Some(Command::Resolve { dns }) => resolve::ask(&dns.servers),
-            Some(Command::Drain { deadline }) => break deadline,
+            Some(Command::Drain(order)) => break order,
             // The process has gone without a word: so do we.
-            None => break Instant::now(),
+            None => break Instant::now().into(),
         }
     };
     drop(eager);
-    let end = end(&service, &trigger, deadline);
+    let end = end(&service, &trigger, order);
     tokio::pin!(end);
+    // The first report comes later than this.
+    ticks.reset_immediately();
     // What ends in a drain is counted too.
     let left = loop {
         tokio::select! {
             left = &mut end => break left,
-            _now = ticks.tick() => tick(&metrics),
+            _now = ticks.tick() => {
+                tick(&metrics);
+                *census.lock().unwrap_or_else(PoisonError::into_inner) = Census::take();
+            }
         }
     };
     tick(&metrics);
@@ -248,8 +278,9 @@ fn accept(socket: std::net::TcpListener, listener: Listener, trigger: &drain::Tr
 }
 
 /// Waits until all has ended or the deadline has come.
-async fn end(service: &Service, trigger: &drain::Trigger, deadline: Instant) -> usize {
-    trigger.begin(deadline);
+async fn end(service: &Service, trigger: &drain::Trigger, order: drain::Order) -> usize {
+    let deadline = order.deadline();
+    trigger.begin(order);
     if tokio::time::timeout_at(deadline, trigger.drained())
         .await
         .is_ok()

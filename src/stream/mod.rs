@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::lifecycle::drain;
+use crate::lifecycle::drain::{self, Living};
 use crate::observe::access::End;
 
 /// What becomes of a stream whose server fails its health check.
@@ -38,9 +38,11 @@ pub enum AfterFall {
 /// When in a drain a stream ends: at a random moment, so that not all clients return at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// In the first half of the time.
+    /// A WebSocket: in the first half of its kind's time.
+    Tunnel,
+    /// An event stream: in the first half of its kind's time.
     Early,
-    /// In the second half: it cannot be ended in order, and may come to an end by itself.
+    /// Another response: in the second half of its kind's time. It cannot be ended in order, and may come to an end by itself.
     Late,
 }
 
@@ -49,10 +51,11 @@ pub enum Moment {
 /// # Cancel safety
 /// Nothing is lost when it is dropped, but for the moment that was drawn.
 async fn ending(guard: &drain::Guard, moment: Moment) {
-    let deadline = guard.draining().await;
+    let order = guard.ordered().await;
     let due = match moment {
-        Moment::Early => drain::spread(deadline),
-        Moment::Late => drain::spread_late(deadline),
+        Moment::Tunnel => drain::spread(order.deadline_of(Living::WebSocket)),
+        Moment::Early => drain::spread(order.deadline_of(Living::EventStream)),
+        Moment::Late => drain::spread_late(order.deadline_of(Living::Request)),
     };
     tokio::time::sleep_until(due).await;
 }

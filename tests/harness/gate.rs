@@ -130,6 +130,32 @@ impl Gate {
         }
     }
 
+    /// Has the program replaced by a new process, and waits until that one serves. From then on signals go to it.
+    pub async fn restart(&mut self) {
+        let mark = self.log.mark();
+        self.signal("USR2");
+        self.adopt_successor(mark).await;
+    }
+
+    /// Waits until the new process serves that was started after the mark in the log.
+    pub async fn adopt_successor(&mut self, mark: usize) {
+        let handed = self.log.wait(mark, "a restart's end", |line| {
+            matches!(
+                line.message(),
+                "handed over" | "restart failed, serving as before"
+            )
+        });
+        let line = handed.await;
+        assert_eq!(line.message(), "handed over", "{line:?}");
+        let process = line.number("process").expect("the new process's number");
+        self.process = u32::try_from(process).unwrap();
+    }
+
+    /// The number of the process that serves.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         assert!(self.log.status().is_none(), "the program has ended");

@@ -50,7 +50,7 @@ pub(super) struct Clock {
     stall: Duration,
     /// The earlier of its age's end and its moment in a drain.
     end: Option<(Instant, End)>,
-    draining: Option<Pin<Box<dyn Future<Output = Instant>>>>,
+    draining: Option<Pin<Box<dyn Future<Output = drain::Order>>>>,
     /// Another subscriber has taken the session over.
     taken_over: Option<Happening>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -67,7 +67,7 @@ impl Clock {
             heartbeat: config.heartbeat.map(|every| every.mul_f64(jitter)),
             stall: config.slow.stall,
             end: config.limits.max_age.map(|limit| (age(limit), End::Age)),
-            draining: Some(Box::pin(async move { guard.draining().await })),
+            draining: Some(Box::pin(async move { guard.ordered().await })),
             taken_over,
             timer: None,
         }
@@ -117,9 +117,9 @@ impl Clock {
         let Some(draining) = &mut self.draining else {
             return;
         };
-        if let Poll::Ready(deadline) = draining.as_mut().poll(cx) {
+        if let Poll::Ready(order) = draining.as_mut().poll(cx) {
             self.draining = None;
-            let moment = drain::spread(deadline);
+            let moment = drain::leave(order);
             if self.end.is_none_or(|(end, _)| moment < end) {
                 self.end = Some((moment, End::Drain));
             }

@@ -305,11 +305,13 @@ impl Dialogue {
         answers.into()
     }
 
-    /// The Close that is due for a subscription that ends so, and its code; `None`: the client hears nothing more.
-    pub(super) fn close_frame(&self, end: End) -> Option<(u16, Bytes)> {
+    /// The Close that is due for a subscription that ends so, and its code; `None`: the client hears nothing more. `going` is
+    /// what a drain says.
+    pub(super) fn close_frame(&self, end: End, going: CloseCode) -> Option<(u16, Bytes)> {
         let ours = match end {
             End::Slow | End::BackendFailed => Some(CloseCode::TryAgainLater),
-            End::Age | End::Drain => Some(CloseCode::GoingAway),
+            End::Age => Some(CloseCode::GoingAway),
+            End::Drain => Some(going),
             End::Backend | End::TakenOver => Some(CloseCode::Normal),
             _ => None,
         };

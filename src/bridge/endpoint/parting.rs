@@ -18,6 +18,7 @@ use crate::config::model::Verdict;
 use crate::http::chunked;
 use crate::observe::access::End;
 use crate::sse::encode;
+use crate::websocket::close::CloseCode;
 
 use super::prelude::{frame, random};
 
@@ -32,6 +33,8 @@ pub(super) struct Parting<'a> {
     channel: &'a Channel,
     /// Why it ends. That a session's feed was closed in order is known here.
     pub(super) end: End,
+    /// What a drain says to a WebSocket.
+    pub(super) going: CloseCode,
 }
 
 impl<'a> Parting<'a> {
@@ -46,6 +49,7 @@ impl<'a> Parting<'a> {
             bridge,
             channel,
             end,
+            going: CloseCode::GoingAway,
         }
     }
 

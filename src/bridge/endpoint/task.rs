@@ -135,7 +135,8 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
             Ok(()) => poll_fn(|cx| task.poll(cx, &bridge)).await,
             Err(end) => end,
         };
-        let parting = Parting::new(&bridge, subscription.channel(), end);
+        let mut parting = Parting::new(&bridge, subscription.channel(), end);
+        parting.going = guard.close_code();
         task.finish(parting).await;
         // The channel and the drain are held until the very end.
         drop((subscription, guard));
@@ -252,7 +253,7 @@ impl Subscriber {
         };
         let (code, frame) = match parting.close_code() {
             Some(code) => (code, frame::close(Sender::Server, code, "").into()),
-            None => dialogue.close_frame(parting.end)?,
+            None => dialogue.close_frame(parting.end, parting.going)?,
         };
         self.record.closed_with(code);
         let mut words = Vec::from(parting.words(self.form));

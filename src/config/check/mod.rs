@@ -34,8 +34,8 @@ use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
 use crate::config::include::Files;
 use crate::config::model::{
-    BodyPace, Config, Dns, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat, Process,
-    Trust,
+    BodyPace, Config, Dns, DrainTimes, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat,
+    Process, Trust,
 };
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -142,14 +142,31 @@ fn server(table: &Field<server::Server>) -> Process {
         .map_or(0, |workers| to_usize(workers.0));
     // One worker is right where the number of cores cannot be known.
     let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let drain_timeout = table
+        .get(|server| &server.drain_timeout)
+        .map_or(seconds(30), |time| time.0);
     Process {
         workers: NonZeroUsize::new(workers).unwrap_or_else(cores),
-        drain_timeout: table
-            .get(|server| &server.drain_timeout)
-            .map_or(seconds(30), |time| time.0),
+        drain_timeout,
+        drain: drain_times(table, drain_timeout),
         encoded_slashes: table
             .get(|server| &server.encoded_slashes)
             .map_or(EncodedSlashes::Reject, |word| word.0),
+    }
+}
+
+/// Each kind's own time, and no more than there is for all.
+fn drain_times(table: &Field<server::Server>, limit: Duration) -> DrainTimes {
+    let times = table.get(|server| &server.drain);
+    let time = |of: fn(&server::Drain) -> &Field<server::DrainTime>| {
+        let own = times.and_then(|times| of(times).value());
+        own.map_or(limit, |time| time.0.min(limit))
+    };
+    DrainTimes {
+        requests: time(|drain| &drain.requests),
+        event_streams: time(|drain| &drain.event_streams),
+        websockets: time(|drain| &drain.websockets),
+        subscribers: time(|drain| &drain.subscribers),
     }
 }
 

@@ -75,6 +75,32 @@ pub struct Config {
     pub warnings: Diagnostics,
 }
 
+/// How long what is live gets when the process stops, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// Requests and their responses.
+    pub requests: Duration,
+    /// Event streams that pass through.
+    pub event_streams: Duration,
+    /// WebSockets that pass through.
+    pub websockets: Duration,
+    /// Subscribers of a bridge.
+    pub subscribers: Duration,
+}
+
+impl DrainTimes {
+    /// The same for all.
+    #[must_use]
+    pub const fn same(time: Duration) -> Self {
+        Self {
+            requests: time,
+            event_streams: time,
+            websockets: time,
+            subscribers: time,
+        }
+    }
+}
+
 /// `[server]`: the process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Process {
@@ -82,6 +108,8 @@ pub struct Process {
     pub workers: NonZeroUsize,
     /// How long live connections get when the process stops. Default 30 s.
     pub drain_timeout: Duration,
+    /// How long each kind of what is live gets of it.
+    pub drain: DrainTimes,
     /// What is done with a path that has `%2F` in it. Default: it is refused.
     pub encoded_slashes: EncodedSlashes,
 }

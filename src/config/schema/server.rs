@@ -14,9 +14,30 @@ table! {
         workers: Integer<0, 1024>,
         /// How long live connections get when the process stops. Default `"30s"`, up to `"1h"`; `"0"`: none.
         drain_timeout: Period<0, HOUR>,
+        /// How much of `drain_timeout` each kind gets of what is live.
+        drain: Drain,
         /// Paths with `%2F` in them: `"reject"` (the default) answers 400, `"keep"` passes them on as they came; here they never
         /// count as a border of segments, and a `{name}` of a route's path does not take them. See that your backends agree.
         encoded_slashes: OneOf<EncodedSlashes>,
+    }
+}
+
+/// One kind's time in a drain.
+pub(crate) type DrainTime = Period<0, HOUR>;
+
+table! {
+    /// `drain`: how much of `drain_timeout` each kind gets. What has more is cut with `drain_timeout`.
+    Drain, "`drain`", "a table, `drain = { websockets = \"60s\" }`" {
+        /// Requests and their responses. Over HTTP/2 they share a connection with streams, and are cut with it. Default:
+        /// `drain_timeout`.
+        requests: DrainTime,
+        /// Event streams that pass through; they end over the first half of it. Default: `drain_timeout`.
+        event_streams: DrainTime,
+        /// WebSockets that pass through; they end over the first half of it. Default: `drain_timeout`.
+        websockets: DrainTime,
+        /// Subscribers of a bridge; they end over the first half of it, and within a second where a new process follows.
+        /// Default: `drain_timeout`.
+        subscribers: DrainTime,
     }
 }
 

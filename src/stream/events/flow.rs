@@ -13,7 +13,7 @@ use super::passage::Passage;
 use super::resume::{Outcome, Resumption};
 use super::source::{Read, Source};
 use super::{Content, Opening, Over, Step};
-use crate::lifecycle::drain;
+use crate::lifecycle::drain::{self, Living};
 use crate::limits::StreamPermit;
 use crate::observe::access::{End, StreamRecord};
 use crate::observe::metrics::Resumption as Resumed;
@@ -281,7 +281,11 @@ impl Flow {
                 continue;
             }
             let now = Instant::now();
-            let by = match self.guard.deadline().filter(|_| end == End::Drain) {
+            let by = match self
+                .guard
+                .deadline_of(Living::EventStream)
+                .filter(|_| end == End::Drain)
+            {
                 Some(deadline) => now + deadline.saturating_duration_since(now) * 3 / 4,
                 None => now + FINISH,
             };
@@ -374,7 +378,7 @@ impl Flow {
 
     /// It is dropped: by its client, or at a drain's deadline, when its record says by itself what ended it.
     pub(super) fn dropped(&mut self) {
-        let deadline = self.guard.deadline();
+        let deadline = self.guard.order().map(|order| order.deadline());
         if deadline.is_none_or(|deadline| Instant::now() < deadline) {
             self.end_by(End::Client, Over::Broken);
         }

@@ -130,13 +130,14 @@ where
         }
     }
 
-    /// Ends it from outside, with a Close to both sides.
-    fn cut(&mut self, end: End, finish_by: Instant) {
+    /// Ends it from outside, with a Close to both sides. `going` is what a drain says.
+    fn cut(&mut self, end: End, going: CloseCode, finish_by: Instant) {
         let words = match end {
             End::BackendUnhealthy => Words {
                 client: CloseCode::TryAgainLater,
                 backend: CloseCode::GoingAway,
             },
+            End::Drain => Words::same(going),
             _ => Words::same(CloseCode::GoingAway),
         };
         self.close_both(end, words, finish_by);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Tunnel;
 use crate::config::model::WebSocket;
-use crate::lifecycle::drain;
+use crate::lifecycle::drain::{self, Living};
 use crate::limits::StreamPermit;
 use crate::observe::access::{End, StreamRecord};
 use crate::stream::direction::Direction;
@@ -87,13 +87,14 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
     async move {
         let cut = tokio::select! {
             end = poll_fn(|cx| tunnel.poll_telling(cx, &mut record)) => Err(end),
-            end = cut_short(&guard, Moment::Early, fell, after_fall) => Ok(end),
+            end = cut_short(&guard, Moment::Tunnel, fell, after_fall) => Ok(end),
         };
         let end = match cut {
             Err(end) => end,
             Ok(end) => {
                 record.ending(end);
-                tunnel.cut(end, finish_by(end, &guard).await);
+                let finish_by = finish_by(end, &guard).await;
+                tunnel.cut(end, guard.close_code(), finish_by);
                 poll_fn(|cx| tunnel.poll_telling(cx, &mut record)).await
             }
         };
@@ -128,6 +129,6 @@ async fn finish_by(end: End, guard: &drain::Guard) -> Instant {
     if end != End::Drain {
         return now + Ending::FINISH;
     }
-    let left = guard.draining().await.saturating_duration_since(now);
-    now + left * 3 / 4
+    let deadline = guard.ordered().await.deadline_of(Living::WebSocket);
+    now + deadline.saturating_duration_since(now) * 3 / 4
 }

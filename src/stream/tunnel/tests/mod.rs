@@ -123,7 +123,11 @@ async fn a_frame_that_is_half_sent_is_finished_before_the_close() {
         end = poll_fn(|cx| tunnel.poll(cx)) => panic!("{end:?}"),
         read = client.read_exact(&mut heard) => { read.unwrap(); }
     }
-    tunnel.cut(End::Drain, Instant::now() + Ending::FINISH);
+    tunnel.cut(
+        End::Drain,
+        CloseCode::GoingAway,
+        Instant::now() + Ending::FINISH,
+    );
     let peers = async {
         backend.write_all(&message[50..]).await.unwrap();
         backend.write_all(&plain(1, b"too late")).await.unwrap();
@@ -154,7 +158,7 @@ async fn no_close_stands_within_a_frame_that_is_never_finished() {
         read = client.read_exact(&mut heard) => { read.unwrap(); }
     }
     let begun = Instant::now();
-    tunnel.cut(End::Drain, begun + Ending::FINISH);
+    tunnel.cut(End::Drain, CloseCode::GoingAway, begun + Ending::FINISH);
     let mut rest = Vec::new();
     let (end, read) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), client.read_to_end(&mut rest));
     read.unwrap();

@@ -1,0 +1,125 @@
+//! The new process's side: what it is given, and what it says of itself.
+//!
+//! It runs before anything is served, on the process's main thread, and blocks.
+
+use std::io::{self, Read};
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::parent_id;
+
+use super::{
+    BUILT, HandoverError, Hello, Incoming, LIMIT, READY, Socket, Talk, VARIABLE, VERSION, YOURS,
+    misunderstood,
+};
+use crate::lifecycle::descriptors;
+
+/// The process that runs already, and gives over to this one.
+#[derive(Debug)]
+pub struct Predecessor {
+    talk: Talk,
+}
+
+impl Predecessor {
+    /// Whether this process was started to take over, from whom, and the sockets that it gets. To be called once.
+    ///
+    /// # Errors
+    /// [`HandoverError`]: the environment speaks of a handover that there is not, or the other process is of a version that this
+    /// one does not understand.
+    pub fn greet() -> Result<Option<(Self, Vec<Socket>)>, HandoverError> {
+        let Ok(told) = std::env::var(VARIABLE) else {
+            return Ok(None);
+        };
+        let number = addressed(&told, parent_id()).ok_or(HandoverError::NothingThere(None))?;
+        let descriptor =
+            descriptors::adopt(number).map_err(|error| HandoverError::NothingThere(Some(error)))?;
+        let mut talk = Talk::new(UnixStream::from(descriptor), LIMIT);
+        let hello = talk.hear()?;
+        let sockets = understand(&hello)?
+            .sockets
+            .into_iter()
+            .map(|named| {
+                let descriptor = descriptors::adopt(named.descriptor)?;
+                Ok(Socket {
+                    name: named.name,
+                    descriptor,
+                })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Some((Self { talk }, sockets)))
+    }
+
+    /// Says that all is made, and gives what comes of the other one's state to `restore`. What `restore` makes of it is its own
+    /// affair: a state that it cannot read ends no handover.
+    ///
+    /// # Errors
+    /// [`HandoverError`]: the other one has gone, and goes on without this one.
+    pub fn built(&mut self, restore: impl FnOnce(&mut dyn Read)) -> Result<(), HandoverError> {
+        self.talk.say(BUILT)?;
+        let mut state = Incoming::new(&mut self.talk);
+        restore(&mut state);
+        state.finish()?;
+        Ok(())
+    }
+
+    /// Says that connections are accepted, and waits until the other one has stepped back. Whether it still could say so does not
+    /// matter any more: somebody has to serve.
+    ///
+    /// # Errors
+    /// [`HandoverError`]: it could not be told, and so it goes on.
+    pub fn ready(mut self) -> Result<(), HandoverError> {
+        self.talk.say(READY)?;
+        let _gone_or_not = self.talk.expect(YOURS);
+        Ok(())
+    }
+}
+
+/// The descriptor in what the environment says, if it says so to a child of `parent`.
+fn addressed(told: &str, parent: u32) -> Option<RawFd> {
+    let (process, descriptor) = told.split_once(':')?;
+    let process: u32 = process.parse().ok()?;
+    (process == parent).then(|| descriptor.parse().ok())?
+}
+
+fn understand(hello: &[u8]) -> Result<Hello, HandoverError> {
+    let strange = || misunderstood("hello", hello);
+    // The version first: of another one nothing else can be understood.
+    let value: serde_json::Value = serde_json::from_slice(hello).map_err(|_error| strange())?;
+    let version = value.get("version").and_then(serde_json::Value::as_u64);
+    let version = version.ok_or_else(strange)?;
+    if version != u64::from(VERSION) {
+        return Err(HandoverError::Version { found: version });
+    }
+    serde_json::from_value(value).map_err(|_error| strange())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_to_this_process_counts() {
+        assert_eq!(addressed("17:5", 17), Some(5));
+        for other in ["18:5", "17", "17:", ":5", "17:x", "", "17:5:6"] {
+            assert_eq!(addressed(other, 17), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_as_such() {
+        assert!(matches!(
+            understand(br#"{"version":7,"new":"ways"}"#),
+            Err(HandoverError::Version { found: 7 })
+        ));
+        for strange in ["", "hello", "{}", r#"{"version":1}"#] {
+            assert!(matches!(
+                understand(strange.as_bytes()),
+                Err(HandoverError::Misunderstood { .. })
+            ));
+        }
+        let named = r#"{"version":1,"sockets":[{"name":"systemd:https","descriptor":9}]}"#;
+        assert_eq!(
+            understand(named.as_bytes()).unwrap().sockets[0].descriptor,
+            9
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! The end: nothing new, what is under way finishes, and it is said how far that is.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Server;
+use super::worker::{self, Workers};
+use crate::lifecycle::drain::{Cause, Order};
+use crate::lifecycle::signal::{Request, Signals};
+use crate::lifecycle::systemd;
+use crate::limits::Permits;
+use crate::observe::access::Kind;
+
+/// How often a drain says how far it is.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// How much longer than the drain systemd is to wait: for the workers' last tasks, on a machine that may be busy.
+const SLACK: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// Drains, and returns when nothing is left or a second signal says so.
+    pub(super) async fn drain(mut self, signals: &mut Signals, cause: Cause) {
+        self.restart.abandon().await;
+        let order = Order {
+            cause,
+            begun: Instant::now(),
+            times: self.shared.load().config.server.drain,
+        };
+        let deadline = order.deadline();
+        let limit = deadline - order.begun;
+        let connections = self.permits.in_use();
+        tracing::info!(?limit, ?cause, connections, "draining");
+        systemd::stopping("draining", limit + SLACK);
+        self.admin.draining();
+        // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
+        drop((self.listeners, self.inherited));
+        // Who is healthy matters to nobody any more.
+        drop(self.checks);
+        let mut workers = self.workers;
+        workers.drain(order);
+        let mut reports = tokio::time::interval_at(order.begun + REPORT, REPORT);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let left = loop {
+            tokio::select! {
+                left = workers.ended() => break left,
+                request = signals.next() => if request == Request::Stop {
+                    tracing::warn!(connections = self.permits.in_use(), "stopped at once by a second signal");
+                    return;
+                },
+                _now = reports.tick() => report(&workers, &self.permits, deadline),
+                () = self.watchdog.due() => self.watchdog.look_and_tell(),
+            }
+        };
+        self.admin.end();
+        let tasks = left.tasks + worker::tail().await;
+        let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped().count());
+        tracing::info!(
+            connections,
+            tasks,
+            cut = left.cut,
+            log_lines_dropped,
+            "stopped"
+        );
+    }
+}
+
+fn report(workers: &Workers, permits: &Permits, deadline: Instant) {
+    let (census, connections) = (workers.census(), permits.in_use());
+    let [tunnels, event_streams, subscriptions] = Kind::ALL.map(|kind| census.of(kind));
+    let routes = census.routes().to_string();
+    tracing::info!(
+        connections,
+        tunnels,
+        event_streams,
+        subscriptions,
+        routes,
+        "still draining"
+    );
+    let status = format!(
+        "draining: {connections} connections, {tunnels} tunnels, {event_streams} event streams, {subscriptions} subscriptions; {routes}"
+    );
+    let left = deadline.saturating_duration_since(Instant::now());
+    systemd::draining(&status, left + SLACK);
+}
