@@ -4,6 +4,7 @@
 //! is valid JSON, and a fault of the skimmer would at worst find nothing.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::de::IgnoredAny;
 
@@ -46,6 +47,14 @@ impl Pointer {
             .map(token)
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+}
+
+/// As it is written (RFC 6901 §3).
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tokens = self.0.iter();
+        tokens.try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
     }
 }
 

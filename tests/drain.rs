@@ -164,3 +164,33 @@ async fn messages_pass_until_the_drain_ends_the_tunnel() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_has_its_own_time() {
+    let mut backend = Backend::by_hand().await;
+    let times =
+        "[server]\ndrain_timeout = \"1h\"\ndrain = { requests = \"1s\", websockets = \"1s\" }\n";
+    let mut gate = Gate::start(&format!("{}{times}", backend.for_everything())).await;
+    let (mut client, _tunnel) = open_tunnel(&gate, &mut backend).await;
+    let mut unanswered = gate.tls().await;
+    unanswered
+        .send("GET /stalled HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let _stalled = backend.next().await;
+    let mut events = gate.tls().await;
+    events
+        .send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut stream = backend.next().await;
+    stream.answer_in_chunks("text/event-stream").await;
+    events.head().await;
+    gate.signal("TERM");
+    client.raw_until_close().await;
+    unanswered.raw_until_close().await;
+    // The event stream has its hour.
+    stream.wire.send_chunk("data: still here\n\n").await;
+    let mut events = crate::harness::Subscriber::over(events);
+    assert_eq!(events.message().await, "still here");
+    drop((events, stream));
+    gate.ended().await;
+}

@@ -347,3 +347,58 @@ async fn a_stop_in_the_middle_of_a_restart_ends_both() {
         .await
         .expect_err("nobody listens");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_come_back_to_the_new_process_and_get_every_event_once() {
+    let mut backend = Backend::by_hand().await;
+    let mut gate = Gate::start(&format!("{}{LONG_DRAIN}", bridge(&backend, ""))).await;
+    let (mut subscriber, mut feed) = open(&gate, &mut backend).await;
+    for text in ["one", "two", "three"] {
+        feed.text(text).await;
+    }
+    assert_eq!(subscriber.message().await, "one");
+    // This one has read no further when the process goes.
+    let cursor = subscriber.cursor.clone();
+    gate.restart().await;
+    let rest = subscriber.until_end().await;
+    assert!(
+        rest.iter()
+            .any(|heard| matches!(heard, Heard::Retry(250..))),
+        "{rest:?}"
+    );
+    let mut back = Subscriber::open(&gate, "/live/a", Some(&cursor)).await;
+    let (opened, gap) = back.opened().await;
+    assert_eq!(gap, None);
+    assert_eq!(opened.json()["resumed"], true, "{opened:?}");
+    assert_eq!(back.message().await, "two");
+    assert_eq!(back.message().await, "three");
+    // The feed could not be asked what it said in between, so that is told.
+    let mut feed = backend.feed().await;
+    let gap = back.next_named("streamgate.gap").await;
+    assert_eq!(gap.json()["reason"], "upstream_reconnect", "{gap:?}");
+    feed.text("four").await;
+    assert_eq!(back.message().await, "four");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_fails_leaves_the_feeds_where_they_were() {
+    let mut backend = Backend::by_hand().await;
+    let mut gate = Gate::start(&format!("{}{LONG_DRAIN}", bridge(&backend, ""))).await;
+    let (mut subscriber, mut feed) = open(&gate, &mut backend).await;
+    let file = gate.directory().path().join("streamgate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "this is not TOML").unwrap();
+    let mark = gate.log.mark();
+    gate.signal("USR2");
+    gate.log
+        .wait(mark, "the failure", |line| {
+            says(line, "restart failed, serving as before")
+        })
+        .await;
+    feed.text("still fed").await;
+    assert_eq!(subscriber.message().await, "still fed");
+    assert_eq!(backend.connections(), 1);
+    std::fs::write(&file, text).unwrap();
+    gate.restart().await;
+    subscriber.until_end().await;
+}

@@ -13,6 +13,7 @@ use crate::config::model::Mapping;
 
 use super::counts::Counts;
 use super::cursor::{Epoch, EventId};
+use super::ice::Ice;
 use super::log::Log;
 use super::map::Upstream;
 use super::repeat::Repeats;
@@ -54,6 +55,10 @@ pub struct Channel {
     log: Arc<Log>,
     mapping: Arc<Mapping>,
     counts: Arc<Counts>,
+    /// The number of the first event that was appended in this process, or will be.
+    began: u64,
+    /// Whether its feed is to stop, and has.
+    pub(super) ice: Ice,
     upstream: AtomicU8,
     /// Subscribers and publishers that have it open. Raised only under the bridge's lock.
     users: AtomicUsize,
@@ -85,6 +90,8 @@ impl Channel {
             key,
             name,
             epoch: Epoch::random(),
+            began: log.view().head(),
+            ice: Ice::default(),
             log,
             mapping,
             counts,
@@ -110,6 +117,11 @@ impl Channel {
         }
     }
 
+    /// The same channel as a life of the log that went on, with the log's own epoch.
+    pub(super) fn of_epoch(self, epoch: Epoch) -> Self {
+        Self { epoch, ..self }
+    }
+
     /// Its session, in session mode.
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
@@ -133,6 +145,11 @@ impl Channel {
         &self.log
     }
 
+    /// The same, to be held for longer.
+    pub(super) fn shared_log(&self) -> Arc<Log> {
+        self.log.clone()
+    }
+
     /// What becomes of its feed's messages.
     #[must_use]
     pub fn mapping(&self) -> &Mapping {
@@ -149,6 +166,11 @@ impl Channel {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How many events were appended in this process.
+    pub(super) fn appended(&self) -> u64 {
+        self.log.view().head() - self.began
     }
 
     /// The id of the event numbered `seq`.

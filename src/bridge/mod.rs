@@ -12,6 +12,7 @@ pub mod counts;
 pub mod cursor;
 pub mod eager;
 pub mod endpoint;
+mod ice;
 pub mod log;
 pub mod map;
 mod order;
@@ -22,6 +23,7 @@ mod reply;
 pub mod session;
 mod source;
 mod standing;
+pub mod state;
 mod values;
 
 use std::collections::HashMap;
@@ -44,6 +46,7 @@ use self::log::{Budget, Writer};
 use self::pace::Paces;
 use self::rejected::Rejected;
 use self::session::{Claim, Happening, Held, Session};
+use self::state::{Dormants, Halt};
 
 /// One configured bridge and its live channels. Shared by all workers, and kept by a reload that does not change it.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ struct Live {
     /// The same by kind, in the order of their numbers.
     kinds: [AtomicUsize; SubscriberKind::ALL.len()],
     rejected: Rejected,
+    /// Logs that wait for somebody to open their channels. Locked within the lock of `channels`, where both are.
+    dormants: Mutex<Dormants>,
     /// How fast clients publish.
     paces: Paces<Sender>,
 }
@@ -224,19 +229,32 @@ impl Bridge {
         if channels.len() >= limit {
             return Err(Full::Channels(limit));
         }
-        let writer = Writer::new(self.config.replay, self.config.snapshot, Budget::process());
+        let new = || Writer::new(self.config.replay, self.config.snapshot, Budget::process());
+        let mut dormants = self.dormants();
+        let woken = session.is_none().then(|| dormants.wake(&key)).flatten();
+        dormants.make_room(limit - channels.len() - 1);
+        let (writer, past) = match woken {
+            Some(dormant) => (dormant.writer, Some((dormant.epoch, dormant.halt))),
+            None => (new(), None),
+        };
         let (mapping, counts) = (self.mapping.clone(), self.live.counts.clone());
         let (channel, publishes) = Channel::new(key.clone(), name, writer.log(), mapping, counts);
-        let channel = match session {
-            Some(session) => channel.of_session(session),
-            None => channel,
+        let channel = match (session, &past) {
+            (Some(session), _) => channel.of_session(session),
+            (None, Some((epoch, _))) => channel.of_epoch(*epoch),
+            (None, None) => channel,
         };
+        if dormants.is_frozen && channel.session().is_none() {
+            channel.ice.freeze();
+        }
+        drop(dormants);
         let channel = Arc::new(channel);
         channels.insert(key, channel.clone());
         Ok(Opened {
             channel,
             writer,
             publishes,
+            halt: past.map(|(_, halt)| halt),
         })
     }
 
@@ -246,9 +264,10 @@ impl Bridge {
             channel,
             writer,
             publishes,
+            halt,
         } = opened;
         let seat = source::Seat::new(self.clone(), channel.clone());
-        let feed = source::feed::Feed::new(seat, captures, writer, publishes);
+        let feed = source::feed::Feed::new(seat, captures, (writer, halt), publishes);
         drop(tasks::spawn(feed.run(guard.clone())));
         Lease(channel)
     }
@@ -274,8 +293,7 @@ impl Bridge {
             .is_some_and(|found| Arc::ptr_eq(found, channel))
         {
             channels.remove(channel.key());
-            let events = channel.log().view().head() - 1;
-            channel.counts().events_of_gone.add_many(events);
+            channel.counts().events_of_gone.add_many(channel.appended());
         }
     }
 
@@ -293,6 +311,8 @@ struct Opened {
     channel: Arc<Channel>,
     writer: Writer,
     publishes: mpsc::Receiver<Publish>,
+    /// Where the feed stood that wrote the log before.
+    halt: Option<Halt>,
 }
 
 /// Keeps a channel open.

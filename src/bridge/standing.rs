@@ -8,9 +8,8 @@ use tokio::time::Instant;
 use crate::observe::metrics::{BridgeLogs, BridgeStanding};
 
 use super::Bridge;
-use super::channel::Channel;
 use super::counts::{SubscriberKind, Word};
-use super::log::Event;
+use super::log::{Event, Log};
 use super::map::Upstream;
 use super::rejected::Reason;
 
@@ -41,14 +40,18 @@ impl Bridge {
             if let Some(place) = place {
                 states[place].1 += 1;
             }
-            events += channel.log().view().head() - 1;
-            add_log(&mut logs, channel);
+            events += channel.appended();
+            add_log(&mut logs, channel.log());
         }
+        let dormant = self.dormants().logs();
+        dormant.iter().for_each(|log| add_log(&mut logs, log));
+        let mut states = Vec::from(states);
+        states.push(("dormant", dormant.len() as u64));
         BridgeStanding {
             name: self.config.name.clone(),
             subscribers: self.subscribers_by_kind(),
             drain_left: if is_draining { self.subscribers() } else { 0 },
-            channels: states.into(),
+            channels: states,
             logs,
             events,
             feeds_lost: counts.feeds_lost.all().collect(),
@@ -87,8 +90,8 @@ impl Bridge {
     }
 }
 
-fn add_log(logs: &mut BridgeLogs, channel: &Channel) {
-    let view = channel.log().view();
+fn add_log(logs: &mut BridgeLogs, log: &Log) {
+    let view = log.view();
     logs.events += view.head() - view.floor();
     logs.bytes += view.bytes_behind(view.floor());
     let oldest = view.event(view.floor()).map(Event::at);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::config::model::{
-    Backoff, Balance, Binary, Bridge, Cookie, Health, Mapping, Newline, Upstream,
+    Backoff, Balance, Binary, Bridge, Cookie, Health, Mapping, Newline, Process, Upstream,
 };
 use crate::config::scratch::Scratch;
 use crate::config::{Config, Diagnostics, load, load_str, reference, report};
@@ -172,7 +172,11 @@ fn without_name(path: &[String]) -> Vec<&str> {
 fn the_full_example_shows_the_defaults() {
     let full = load_example("streamgate.toml");
     let minimal = load_example("feed.toml");
-    assert_eq!(full.server, minimal.server);
+    let expected = Process {
+        state_dir: full.server.state_dir.clone(),
+        ..minimal.server.clone()
+    };
+    assert_eq!(full.server, expected);
     assert_eq!(full.limits, minimal.limits);
     assert_eq!(full.log, minimal.log);
     assert_eq!(full.tls.min_version, minimal.tls.min_version);

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Server;
 use super::worker::{self, Workers};
+use super::{Server, state};
 use crate::lifecycle::drain::{Cause, Order};
 use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::systemd;
 use crate::limits::Permits;
 use crate::observe::access::Kind;
+use crate::snapshot::Snapshot;
 
 /// How often a drain says how far it is.
 const REPORT: Duration = Duration::from_secs(5);
@@ -21,7 +23,7 @@ const SLACK: Duration = Duration::from_secs(10);
 impl Server {
     /// Drains, and returns when nothing is left or a second signal says so.
     pub(super) async fn drain(mut self, signals: &mut Signals, cause: Cause) {
-        self.restart.abandon().await;
+        self.abandon_restart().await;
         let order = Order {
             cause,
             begun: Instant::now(),
@@ -45,6 +47,7 @@ impl Server {
             tokio::select! {
                 left = workers.ended() => break left,
                 request = signals.next() => if request == Request::Stop {
+                    keep(&self.shared, cause).await;
                     tracing::warn!(connections = self.permits.in_use(), "stopped at once by a second signal");
                     return;
                 },
@@ -54,6 +57,7 @@ impl Server {
         };
         self.admin.end();
         let tasks = left.tasks + worker::tail().await;
+        keep(&self.shared, cause).await;
         let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped().count());
         tracing::info!(
             connections,
@@ -62,6 +66,14 @@ impl Server {
             log_lines_dropped,
             "stopped"
         );
+    }
+}
+
+/// Leaves the bridges' logs for the next process, unless it has them already: two that go on from the same log would give
+/// the same id to two events.
+async fn keep(shared: &ArcSwap<Snapshot>, cause: Cause) {
+    if cause == Cause::Stop {
+        state::keep(&shared.load()).await;
     }
 }
 

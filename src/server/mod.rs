@@ -4,6 +4,7 @@ mod drain;
 mod listeners;
 mod reload;
 mod restart;
+mod state;
 mod worker;
 
 use std::path::PathBuf;
@@ -127,10 +128,13 @@ impl Server {
         });
         let fresh = admin.bind(&wanted_admin, &inherited)?;
         inherited.settle();
-        if let Some(predecessor) = &mut predecessor {
-            predecessor.built(|_state| ())?;
+        // Bound, so that nobody else serves here, and nothing accepted yet. The workers open feeds: not before.
+        match &mut predecessor {
+            Some(predecessor) => {
+                predecessor.built(|from| state::take_over(&shared.load(), from))?
+            }
+            None => state::take_up(&shared.load()),
         }
-        // Not before: they open feeds, and the logs that these write come from the process before.
         let (watchdog, pulses) = Watchdog::new(systemd::watchdog(), count);
         let mut workers = Workers::start(pulses, &shared, &permits, &metrics)?;
         listeners.announce(&mut workers);

@@ -5,7 +5,9 @@
 
 use std::io;
 
-use super::{Origin, Server};
+use tokio::runtime::Handle;
+
+use super::{Origin, Server, state};
 use crate::lifecycle::drain::Cause;
 use crate::lifecycle::handover::{HandoverError, Program, Socket, Successor};
 use crate::lifecycle::systemd;
@@ -45,14 +47,6 @@ impl Restart {
             None => std::future::pending().await,
         }
     }
-
-    /// Ends a new process that is not ready yet.
-    pub(super) async fn abandon(&mut self) {
-        if let Some(successor) = self.successor.take() {
-            tracing::warn!(process = successor.process, "restart given up");
-            successor.abandon().await;
-        }
-    }
 }
 
 impl Server {
@@ -80,7 +74,8 @@ impl Server {
         let mut sockets: Vec<Socket> = self.inherited.to_hand_over()?;
         sockets.extend(self.listeners.to_hand_over()?);
         sockets.extend(self.admin.to_hand_over()?);
-        Successor::start(program, sockets, |_state| Ok(()))
+        let save = state::hand_over(&self.shared.load(), Handle::current());
+        Successor::start(program, sockets, save)
     }
 
     /// The new process is ready or has failed. Returns why this one is to drain, if it is.
@@ -98,9 +93,19 @@ impl Server {
             Err(error) => {
                 let cause = respond::chain(&error);
                 tracing::error!(process, cause, "restart failed, serving as before");
+                state::thaw(&self.shared.load());
                 systemd::status("serving");
                 None
             }
+        }
+    }
+
+    /// Ends a new process that is under way.
+    pub(super) async fn abandon_restart(&mut self) {
+        if let Some(successor) = self.restart.successor.take() {
+            tracing::warn!(process = successor.process, "restart given up");
+            successor.abandon().await;
+            state::thaw(&self.shared.load());
         }
     }
 }

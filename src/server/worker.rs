@@ -209,6 +209,7 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
                 service.pools().sweep();
                 tick(&metrics);
                 if index == 0 {
+                    snapshot.load().bridges().for_each(|bridge| bridge.sweep());
                     eager.follow(snapshot.load().bridges(), &trigger.guard());
                 }
                 continue;

@@ -90,6 +90,37 @@ pub enum ServerHandshakeError {
 }
 
 impl ServerTls {
+    /// What they are compared by, as bytes: the same in every process.
+    #[must_use]
+    pub fn fingerprint(&self) -> Vec<u8> {
+        let Asked {
+            roots,
+            name,
+            identity,
+        } = &self.asked;
+        let (word, given) = match roots {
+            Roots::System => ("system", &[][..]),
+            Roots::Given(given) => ("given", &given[..]),
+            Roots::Unverified => ("unverified", &[][..]),
+        };
+        let name = name.as_ref().map(ServerName::to_str);
+        let chain = identity.iter().flat_map(|identity| &identity.key.cert);
+        let texts = [
+            word.as_bytes(),
+            name.as_deref().unwrap_or_default().as_bytes(),
+        ];
+        let parts = texts.into_iter().chain(given.iter().map(AsRef::as_ref));
+        let mut bytes = Vec::new();
+        for part in parts
+            .chain([&b"identity"[..]])
+            .chain(chain.map(AsRef::as_ref))
+        {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+
     /// Settings that trust `roots`, look for `name` in the certificate (`None`: for the host that is connected to), and
     /// show `identity` to a server that asks who we are.
     ///

@@ -55,14 +55,19 @@ impl Gate {
 
     /// The same in a directory that already holds what the configuration names.
     pub async fn start_in(directory: Directory, config: &str) -> Self {
-        let gate = Self::spawn(directory, config);
+        Self::start_with(directory, config, &[]).await
+    }
+
+    /// The same with variables in the program's environment.
+    pub async fn start_with(directory: Directory, config: &str, env: &[(&str, &str)]) -> Self {
+        let gate = Self::spawn(directory, config, env);
         gate.log
             .wait(0, "`ready`", |line| line.message() == "ready")
             .await;
         gate
     }
 
-    fn spawn(directory: Directory, config: &str) -> Self {
+    fn spawn(directory: Directory, config: &str, env: &[(&str, &str)]) -> Self {
         let file = directory.write("streamgate.toml", filled_in(config));
         let (https, https_socket) = listen();
         let (http, http_socket) = listen();
@@ -74,6 +79,7 @@ impl Gate {
             .args([Path::new("run"), Path::new("--config"), &file])
             .env("LISTEN_FDS", "2")
             .env("LISTEN_FDNAMES", "https:http")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -178,6 +184,20 @@ impl Gate {
         within("the program's end", self.log.end()).await;
         self.stopped = true;
         self.assert_clean_end();
+    }
+
+    /// Ends the program as a crash would, with SIGKILL.
+    pub async fn kill(mut self) {
+        self.signal("KILL");
+        self.cut().await;
+    }
+
+    /// Waits for the end of a program that was not given the time to end cleanly.
+    pub async fn cut(&mut self) {
+        within("the program's end", self.log.end()).await;
+        self.stopped = true;
+        let stderr = self.log.stderr();
+        assert!(!stderr.contains("panicked at"), "a panic: {stderr}");
     }
 
     fn assert_clean_end(&self) {

@@ -29,7 +29,8 @@ impl Epoch {
         }))
     }
 
-    fn parse(text: &[u8]) -> Option<Self> {
+    /// Reads an epoch as it is displayed.
+    pub(in crate::bridge) fn parse(text: &[u8]) -> Option<Self> {
         let digits: [u8; EPOCH_LEN] = text.try_into().ok()?;
         let is_digit = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
         digits.iter().all(is_digit).then_some(Self(digits))

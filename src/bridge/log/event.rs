@@ -146,6 +146,12 @@ impl Event {
         self.note.as_ref()?.tag.as_deref()
     }
 
+    /// The data as it was sent, where SSE does not keep it.
+    #[must_use]
+    pub fn verbatim(&self) -> Option<&str> {
+        self.note.as_ref()?.verbatim.as_deref()
+    }
+
     /// When it was appended.
     #[must_use]
     pub fn at(&self) -> Instant {

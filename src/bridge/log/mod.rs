@@ -46,6 +46,16 @@ pub struct Log {
 }
 
 impl Log {
+    /// A log without events, whose first one will have the number `next`.
+    fn empty(next: u64, newest: Option<Arc<Newest>>) -> Self {
+        Self {
+            chain: ArcSwap::default(),
+            head: AtomicU64::new(next),
+            floor: AtomicU64::new(next),
+            newest,
+        }
+    }
+
     /// What the log holds at this moment.
     #[must_use]
     pub fn view(&self) -> View {
@@ -95,6 +105,11 @@ impl View {
         let segment = self.chain.get(after.checked_sub(1)?)?;
         let slot = segment.slots.get((seq - segment.first) as usize)?;
         slot.get().map(|event| &**event)
+    }
+
+    /// All events, in their order, with their numbers.
+    pub fn events(&self) -> impl Iterator<Item = (u64, &Event)> {
+        (self.floor..self.head).filter_map(|seq| Some((seq, self.event(seq)?)))
     }
 
     /// What is newest for each key, where that is kept.

@@ -155,7 +155,7 @@ impl Newest {
             .map(|(_, event)| event.framed().len() as u64)
             .sum::<u64>();
         kept.by_seq.insert(seq, event.clone());
-        kept.end = seq + 1;
+        kept.end = kept.end.max(seq + 1);
         while kept.by_topic.len() > self.caps.keys.get() || kept.bytes > self.caps.bytes {
             let Some(oldest) = kept.forget() else {
                 break;
@@ -163,6 +163,13 @@ impl Newest {
             gone.push(oldest);
         }
         gone
+    }
+
+    /// Begins where another left off: its next event has this number, and of those before it all are told again that it
+    /// had, but for what it had forgotten up to `forgotten`.
+    pub(super) fn begin(&self, next: u64, forgotten: u64) {
+        let mut kept = self.lock();
+        (kept.end, kept.forgotten) = (next, forgotten);
     }
 
     /// Lets go of the oldest event, unless it is the only one.

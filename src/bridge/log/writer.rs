@@ -1,11 +1,10 @@
 //! The writing side of a log: it encodes, appends, and evicts by count, bytes and age.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -48,26 +47,62 @@ impl Writer {
     /// An empty log, whose first event will have the number 1. With `snapshot`, what is newest for each key is kept, too.
     #[must_use]
     pub fn new(caps: Replay, snapshot: Option<SnapshotCaps>, budget: &'static Budget) -> Self {
-        let log = Log {
-            newest: snapshot.map(|caps| Arc::new(Newest::new(caps))),
-            chain: ArcSwap::default(),
-            head: AtomicU64::new(1),
-            floor: AtomicU64::new(1),
-        };
+        let newest = snapshot.map(|caps| Arc::new(Newest::new(caps)));
+        Self::over(Log::empty(1, newest), caps, budget.open())
+    }
+
+    /// A log that goes on where another was: its next event will have the number `next`. What was newest for each key
+    /// of what was before is to be told by [`Writer::keep_newest`], but for what had been forgotten up to `forgotten`.
+    #[must_use]
+    pub fn going_on(
+        (next, forgotten): (u64, u64),
+        caps: Replay,
+        snapshot: Option<SnapshotCaps>,
+        budget: &'static Budget,
+    ) -> Self {
+        let newest = snapshot.map(|caps| Arc::new(Newest::new(caps)));
+        if let Some(newest) = &newest {
+            newest.begin(next, forgotten);
+        }
+        Self::over(Log::empty(next, newest), caps, budget.open())
+    }
+
+    fn over(log: Log, caps: Replay, account: Arc<Account>) -> Self {
+        let next = log.head.load(Ordering::Relaxed);
         Self {
             log: Arc::new(log),
             caps,
-            account: budget.open(),
+            account,
             charged: 0,
             segments: VecDeque::new(),
             slots: 0,
             segment_bytes: 0,
-            next: 1,
-            floor: 1,
+            next,
+            floor: next,
             appended: 0,
             evicted: 0,
             scratch: Vec::new(),
         }
+    }
+
+    /// The writer itself, in whose place one is left that writes where nobody reads.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let nobodys = Self::over(Log::empty(1, None), self.caps, self.account.clone());
+        std::mem::replace(self, nobodys)
+    }
+
+    /// Takes an event that the log has no longer, but that is the newest for its key. It is numbered `seq`, which is
+    /// newer than all that were told before it and older than the log's first one.
+    pub fn keep_newest(&mut self, seq: u64, at: Instant, note: Note, block: &[u8]) {
+        let Some(newest) = self.log.newest.clone().filter(|_| seq < self.floor) else {
+            return;
+        };
+        let framed = self.frame(seq, |_seq, out| out.extend_from_slice(block));
+        self.charge(framed.0.len() as u64);
+        let event = Event::new(framed, 0, at, note, self.account.clone());
+        let gone = newest.insert(seq, &Arc::new(event));
+        self.forget(gone);
     }
 
     /// The readers' side.

@@ -3,6 +3,8 @@
 //! What a browser does, it does too: `Last-Event-ID` of the last whole block, `retry`, 204 as the end, any answer but 200
 //! with `text/event-stream` as a fault. What differs: faults are tried again, always, and redirects are not followed.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -20,10 +22,18 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// Pieces (64 KiB each at most) that are read in one go: comments are no events, and may come without end.
 const PIECES: usize = 16;
 
+/// A feed's decoder, over all its connections: at each moment it says where to go on, whatever ends the feed.
+pub(super) type Shared = Rc<RefCell<Decoder>>;
+
+/// The decoder of a feed that holds at most `limit` bytes of an event.
+pub(super) fn shared(limit: usize) -> Shared {
+    Rc::new(RefCell::new(Decoder::new(limit, None)))
+}
+
 /// An open connection to a source of events.
 pub(super) struct EventSource {
     reply: Answer,
-    decoder: Decoder,
+    decoder: Shared,
     /// Whether the source was told where to go on.
     resumed: bool,
     watch: Watch,
@@ -42,15 +52,15 @@ impl EventSource {
         target: &Target,
         config: &Bridge,
         opening: &Opening,
-        mut decoder: Decoder,
+        decoder: Shared,
     ) -> Result<Self, Fault> {
-        decoder.begin_again();
+        decoder.borrow_mut().begin_again();
         let mut fields = HeaderMap::new();
         fields.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let no_store = HeaderValue::from_static("no-store");
         fields.insert(header::CACHE_CONTROL, no_store);
-        let id = decoder.position().last_id();
-        let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
+        let value = |id: &[u8]| HeaderValue::from_bytes(id).ok();
+        let id = decoder.borrow().position().last_id().and_then(value);
         let resumed = id.is_some();
         fields.extend(id.map(|id| (header::HeaderName::from_static("last-event-id"), id)));
         let (head, reply) = target.ask(config, opening, &fields).await?;
@@ -74,11 +84,6 @@ impl EventSource {
     /// Whether it goes on where the one before it ended: nothing was missed.
     pub(super) fn is_resumed(&self) -> bool {
         self.resumed
-    }
-
-    /// What a later connection goes on from.
-    pub(super) fn decoder(&self) -> &Decoder {
-        &self.decoder
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
@@ -132,7 +137,11 @@ impl EventSource {
     ) -> usize {
         let mut data = piece.map_or(&[][..], |piece| &piece[..]);
         let mut events = 0;
-        while let Some(item) = self.decoder.next(&mut data) {
+        loop {
+            let next = self.decoder.borrow_mut().next(&mut data);
+            let Some(item) = next else {
+                return events;
+            };
             events += 1;
             match &item {
                 Item::Oversize { bytes } => deliver(Incoming::Oversize(*bytes)),
@@ -145,7 +154,6 @@ impl EventSource {
                 })),
             }
         }
-        events
     }
 }
 

@@ -6,59 +6,45 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::bridge::channel::{Channel, Publish};
+use crate::bridge::channel::Publish;
 use crate::bridge::cursor::Gap;
 use crate::bridge::log::Writer;
 use crate::bridge::map::{self, Upstream};
 use crate::bridge::session::Ending;
+use crate::bridge::state::Halt;
 use crate::lifecycle::drain;
 use crate::route::Captures;
-use crate::sse::decode::Decoder;
 
+use super::absence::{Absence, Linger, Note, note};
+use super::event_source::Shared;
 use super::fault::Fault;
 use super::link::{Activity, Incoming, Link};
 use super::place::Place;
 use super::target::{Opening, Target};
-use super::{Event, Life, STABLE, Seat, State, verdict};
-
-/// Old events leave the log within this time after they have become too old.
-const EVICTION: Duration = Duration::from_millis(250);
+use super::{Event, Life, STABLE, Seat, State, event_source, verdict};
 
 /// A channel's feed.
 pub(in crate::bridge) struct Feed {
-    seat: Seat,
+    pub(super) seat: Seat,
     targets: Vec<Target>,
     opening: Opening,
     /// Where an event source stands.
-    decoder: Decoder,
+    pub(super) decoder: Shared,
     /// Where a WebSocket feed that can go on stands.
-    place: Option<Place>,
-    life: Life,
-    writer: Writer,
+    pub(super) place: Option<Place>,
+    pub(super) life: Life,
+    pub(super) writer: Writer,
     publishes: mpsc::Receiver<Publish>,
-    linger: Linger,
+    pub(super) linger: Linger,
     /// Since when it has been down, after it was up.
-    down: Option<Instant>,
-}
-
-/// Whether anybody still wants the feed.
-#[derive(Debug, Default)]
-struct Linger {
-    is_draining: bool,
-    due: Option<Instant>,
-}
-
-/// What the feed is told, or finds on its clock.
-enum Note {
-    Unused,
-    Draining,
-    Due,
+    pub(super) down: Option<Instant>,
+    /// Its worker's drain, once it runs.
+    pub(super) guard: Option<drain::Guard>,
 }
 
 /// What happened to an open feed.
@@ -69,11 +55,11 @@ enum Happened {
 }
 
 impl Feed {
-    /// The feed of a new channel.
+    /// The feed of a new channel. `halt` is where the one stood that wrote the log before.
     pub(in crate::bridge) fn new(
         seat: Seat,
         captures: &Captures,
-        writer: Writer,
+        (writer, halt): (Writer, Option<Halt>),
         publishes: mpsc::Receiver<Publish>,
     ) -> Self {
         let config = seat.bridge().config();
@@ -82,8 +68,8 @@ impl Feed {
         let opening = Opening::of(config, captures);
         let place = config.resume.as_ref();
         let place = place.map(|resume| Place::new(resume, captures));
-        let decoder = Decoder::new(config.max_message, None);
-        Self {
+        let decoder = event_source::shared(config.max_message);
+        let feed = Self {
             seat,
             targets,
             opening,
@@ -94,12 +80,23 @@ impl Feed {
             publishes,
             linger: Linger::default(),
             down: None,
+            guard: None,
+        };
+        match halt {
+            Some(halt) => feed.going_on(halt),
+            None => feed,
         }
     }
 
     /// The feed's whole life.
     pub(in crate::bridge) async fn run(mut self, guard: drain::Guard) {
-        while let ControlFlow::Continue(()) = self.turn(&guard).await {}
+        self.guard = Some(guard.clone());
+        loop {
+            while let ControlFlow::Continue(()) = self.turn(&guard).await {}
+            if !self.linger.is_frozen || self.thawed(&guard).await.is_break() {
+                break;
+            }
+        }
         tracing::info!(channel = %self.seat.channel().name(), "feed closed");
     }
 
@@ -124,6 +121,7 @@ impl Feed {
         let fault = match opened {
             Ok(mut link) => match self.serve(&mut link, guard).await {
                 Ok(()) => {
+                    self.rest();
                     link.close(self.farewell()).await;
                     return ControlFlow::Break(());
                 }
@@ -140,7 +138,7 @@ impl Feed {
             Err(fault) if self.seat.channel().session().is_some() => {
                 return self.refused(&fault);
             }
-            Err(Fault::Finished) => return self.rest(guard).await,
+            Err(Fault::Finished) => return self.ended(guard).await,
             Err(fault) => {
                 let counts = self.seat.channel().counts();
                 counts.feeds_refused.add(fault.word());
@@ -168,8 +166,17 @@ impl Feed {
         ControlFlow::Break(())
     }
 
+    pub(super) fn absence(&mut self) -> Absence<'_> {
+        Absence {
+            seat: &self.seat,
+            writer: &mut self.writer,
+            publishes: &mut self.publishes,
+            linger: &mut self.linger,
+        }
+    }
+
     fn farewell(&self) -> CloseCode {
-        if self.linger.is_draining {
+        if self.linger.is_draining || self.linger.is_frozen {
             return CloseCode::Away;
         }
         CloseCode::Normal
@@ -180,16 +187,11 @@ impl Feed {
         let source = &self.targets[self.life.source()].server;
         let channel = self.seat.channel().name();
         self.life.on(Event::Lost);
-        let asked = self.decoder.position().retry().unwrap_or_default();
+        let asked = self.decoder.borrow().position().retry().unwrap_or_default();
         let wait = self.life.wait(fastrand::f64()).max(asked);
         tracing::warn!(%channel, %source, error = %fault, retry_ms = wait.as_millis() as u64, "feed lost");
         let due = Instant::now() + wait;
-        let mut absence = Absence {
-            seat: &self.seat,
-            writer: &mut self.writer,
-            publishes: &mut self.publishes,
-            linger: &mut self.linger,
-        };
+        let mut absence = self.absence();
         tokio::select! {
             () = absence.attend(guard) => return ControlFlow::Break(()),
             () = sleep_until(due) => {}
@@ -199,16 +201,11 @@ impl Feed {
     }
 
     /// The feed has said that it has ended: it is asked again only when somebody comes.
-    async fn rest(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
+    async fn ended(&mut self, guard: &drain::Guard) -> ControlFlow<()> {
         let channel = self.seat.channel().clone();
         tracing::info!(channel = %channel.name(), "feed ended, as it says");
         channel.set_upstream(Upstream::Ended);
-        let mut absence = Absence {
-            seat: &self.seat,
-            writer: &mut self.writer,
-            publishes: &mut self.publishes,
-            linger: &mut self.linger,
-        };
+        let mut absence = self.absence();
         tokio::select! {
             () = absence.attend(guard) => ControlFlow::Break(()),
             () = channel.entered() => ControlFlow::Continue(()),
@@ -307,92 +304,11 @@ impl Feed {
             channel.counts().invalid_utf8.add();
         }
         self.down = Some(Instant::now());
-        if let Some(decoder) = link.decoder() {
-            self.decoder = decoder.clone();
-        }
         if channel.session().is_none() {
             channel.set_upstream(Upstream::Reconnecting);
         }
         if let Some(code) = fault.close_code() {
             link.close(code).await;
         }
-    }
-}
-
-/// The feed's task while there is no connection.
-struct Absence<'a> {
-    seat: &'a Seat,
-    writer: &'a mut Writer,
-    publishes: &'a mut mpsc::Receiver<Publish>,
-    linger: &'a mut Linger,
-}
-
-impl Absence<'_> {
-    /// Lets events grow old and publishers know that the feed is down, until the feed is no longer wanted.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when it is dropped and called again.
-    async fn attend(&mut self, guard: &drain::Guard) {
-        loop {
-            let due = self.linger.next_due(self.writer);
-            let note = tokio::select! {
-                note = note(self.seat.channel(), guard, self.linger.is_draining, due) => note,
-                // Dropped: the publisher learns that nothing was sent.
-                publish = self.publishes.recv() => { drop(publish); continue }
-            };
-            let now = Instant::now();
-            self.writer.evict(now);
-            if self.linger.heed(&note, self.seat, now).is_break() {
-                return;
-            }
-        }
-    }
-}
-
-impl Linger {
-    fn next_due(&self, writer: &Writer) -> Option<Instant> {
-        let eviction = writer.next_expiry().map(|expiry| expiry + EVICTION);
-        self.due.into_iter().chain(eviction).min()
-    }
-
-    /// Breaks when the channel was given up, which can only be once nobody uses it.
-    fn heed(&mut self, note: &Note, seat: &Seat, now: Instant) -> ControlFlow<()> {
-        let linger = match self.is_draining {
-            true => Duration::ZERO,
-            false => seat.bridge().config().idle.linger,
-        };
-        match note {
-            Note::Unused => self.due = Some(now + linger),
-            Note::Draining => {
-                self.is_draining = true;
-                self.due = (seat.channel().users() == 0).then_some(now);
-            }
-            Note::Due => {}
-        }
-        if self.due.take_if(|due| *due <= now).is_some() && seat.retire() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// # Cancel safety
-/// Nothing is lost when it is dropped and called again.
-async fn note(
-    channel: &Channel,
-    guard: &drain::Guard,
-    is_draining: bool,
-    due: Option<Instant>,
-) -> Note {
-    let timer = async {
-        match due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = channel.unused() => Note::Unused,
-        _deadline = guard.draining(), if !is_draining => Note::Draining,
-        () = timer => Note::Due,
     }
 }

@@ -9,9 +9,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use crate::bridge::channel::Publish;
 use crate::bridge::map;
 use crate::config::model::{Bridge, FeedKind};
-use crate::sse::decode::Decoder;
 
-use super::event_source::EventSource;
+use super::event_source::{EventSource, Shared};
 use super::fault::Fault;
 use super::target::{Opening, Target};
 use super::websocket::WebSocket;
@@ -58,7 +57,7 @@ impl Link {
         config: &Bridge,
         opening: &Opening,
         resume: Option<String>,
-        decoder: &Decoder,
+        decoder: &Shared,
     ) -> Result<Self, Fault> {
         match target.kind {
             FeedKind::WebSocket => {
@@ -77,14 +76,6 @@ impl Link {
         match self {
             Self::WebSocket(link) => link.is_resumed(),
             Self::EventSource(link) => link.is_resumed(),
-        }
-    }
-
-    /// Where an event source stands.
-    pub(super) fn decoder(&self) -> Option<&Decoder> {
-        match self {
-            Self::WebSocket(_) => None,
-            Self::EventSource(link) => Some(link.decoder()),
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! [`Life`] decides without any I/O: which address is next, how long to wait, when a feed counts as stable.
 
+mod absence;
 mod event_source;
 mod fault;
 pub(super) mod feed;
+mod halt;
 mod link;
 mod place;
 mod sieved;
@@ -52,6 +54,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.bridge.discard(&self.channel);
         self.channel.set_upstream(Upstream::Gone);
+        self.channel.ice.leave();
     }
 }
 
@@ -79,6 +82,8 @@ pub(super) enum Event {
     Lost,
     /// The wait is over.
     Waited,
+    /// It was stopped, whatever it was at, through no fault of the source.
+    Halted,
 }
 
 /// A feed that is open for this long is stable also without a message.
@@ -133,9 +138,14 @@ impl Life {
                 self.source = (self.source + 1) % self.sources.max(1);
                 State::Waiting
             }
-            (State::Waiting, Event::Waited) => State::Connecting,
+            (State::Waiting, Event::Waited) | (_, Event::Halted) => State::Connecting,
             (state, _) => state,
         };
+    }
+
+    /// Makes this source the next.
+    pub(super) fn begin_at(&mut self, source: usize) {
+        self.source = source % self.sources.max(1);
     }
 
     /// How long to wait: full jitter, so between nothing and a ceiling that doubles with each failure. `chance` is
@@ -158,7 +168,7 @@ mod tests {
 
     #[test]
     fn each_transition() {
-        use Event::{Lost, Opened, Proved, Waited};
+        use Event::{Halted, Lost, Opened, Proved, Waited};
         use State::{Connecting, Fresh, Stable, Waiting};
         let table = [
             (vec![], Connecting),
@@ -171,6 +181,8 @@ mod tests {
             (vec![Lost, Opened, Proved, Lost], Waiting),
             (vec![Waited, Proved], Connecting),
             (vec![Opened, Opened, Waited], Fresh),
+            (vec![Opened, Halted], Connecting),
+            (vec![Lost, Halted], Connecting),
         ];
         for (events, expected) in table {
             let mut life = Life::new(1, BACKOFF);

@@ -41,6 +41,16 @@ impl Place {
         self.last = (raw.len() <= LONGEST).then(|| raw.to_owned());
     }
 
+    /// The newest value, as JSON.
+    pub(super) fn last(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
+    /// Goes on behind this value, which [`Place::last`] was once.
+    pub(super) fn go_on(&mut self, last: Option<String>) {
+        self.last = last.filter(|raw| raw.len() <= LONGEST && Json::parse(raw).is_some());
+    }
+
     /// What is to be sent after a reconnect; `None`: nobody knows where the feed stood.
     pub(super) fn text(&self) -> Option<String> {
         self.last.as_ref().map(|last| self.parts.join(last))

@@ -18,6 +18,7 @@ mod publish;
 mod route;
 mod secret;
 mod server_tls;
+mod state_dir;
 mod streams;
 mod tls;
 mod upstream;
@@ -95,13 +96,14 @@ pub(crate) fn config(
     let bridges = named(&root.bridge, &mut context, bridge::check);
     let errors = errors::check(&root.errors, &mut context);
     let limits = limits(&root.limits);
+    let server = server(&root.server, &mut context);
     let routes = route::check(&root, &bridges, limits.body_size, &mut context);
     if context.diagnostics.is_empty() {
         // What is wrong may be what would use them.
         warn_of_unused(&root, &mut context);
     }
     Config {
-        server: server(&root.server),
+        server,
         listeners,
         tls,
         trust: trust(&root.trust),
@@ -136,7 +138,7 @@ fn named<S, M>(
     checked.collect()
 }
 
-fn server(table: &Field<server::Server>) -> Process {
+fn server(table: &Field<server::Server>, context: &mut Context<'_>) -> Process {
     let workers = table
         .get(|server| &server.workers)
         .map_or(0, |workers| to_usize(workers.0));
@@ -152,6 +154,7 @@ fn server(table: &Field<server::Server>) -> Process {
         encoded_slashes: table
             .get(|server| &server.encoded_slashes)
             .map_or(EncodedSlashes::Reject, |word| word.0),
+        state_dir: state_dir::check(table, context),
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Process {
     pub drain: DrainTimes,
     /// What is done with a path that has `%2F` in it. Default: it is refused.
     pub encoded_slashes: EncodedSlashes,
+    /// Where the logs of bridges are kept over a restart; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One `[[listen]]`.

@@ -3,7 +3,7 @@
 use tracing::Level;
 
 use crate::config::model::{EncodedSlashes, LogFormat};
-use crate::config::schema::scalar::{Integer, OneOf, Word};
+use crate::config::schema::scalar::{Integer, OneOf, Text, Word};
 use crate::config::schema::table::table;
 use crate::config::units::{HOUR, Period};
 
@@ -19,6 +19,10 @@ table! {
         /// Paths with `%2F` in them: `"reject"` (the default) answers 400, `"keep"` passes them on as they came; here they never
         /// count as a border of segments, and a `{name}` of a route's path does not take them. See that your backends agree.
         encoded_slashes: OneOf<EncodedSlashes>,
+        /// A directory, relative to this file, where the logs of bridges are kept while the process does not run, so that clients
+        /// go on where they were. It has to exist and to be writable. Default: systemd's `$STATE_DIRECTORY`; without that none, and
+        /// clients are told of a gap after a restart.
+        state_dir: Text,
     }
 }
 

@@ -68,7 +68,9 @@ pub struct Successor {
     /// Its number.
     pub process: u32,
     stream: UnixStream,
-    outcome: oneshot::Receiver<Result<(), HandoverError>>,
+    outcome: oneshot::Receiver<Result<Child, HandoverError>>,
+    /// Once it is ready.
+    ready: Option<Child>,
 }
 
 impl Successor {
@@ -102,12 +104,16 @@ impl Successor {
             .name("handover".into())
             .spawn(move || {
                 let said = converse(&mut talk, &hello, save);
-                let _ = done.send(said.map_err(|why| end(child, why)));
+                let _ = done.send(match said {
+                    Ok(()) => Ok(child),
+                    Err(why) => Err(end(child, why)),
+                });
             })?;
         Ok(Self {
             process,
             stream: ours,
             outcome,
+            ready: None,
         })
     }
 
@@ -120,7 +126,7 @@ impl Successor {
     /// Nothing is lost when it is dropped and called again; not after it has returned.
     pub async fn outcome(&mut self) -> Result<(), HandoverError> {
         match (&mut self.outcome).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.map(|child| self.ready = Some(child)),
             Err(_closed) => Err(HandoverError::Gone),
         }
     }
@@ -131,10 +137,16 @@ impl Successor {
         let _ = Talk::new(self.stream, LAST_WORD).say(YOURS);
     }
 
-    /// It is not wanted any more. Returns when it is dead, or on its own because it was ready already.
+    /// It is not wanted any more. Returns when it is dead.
     pub async fn abandon(mut self) {
         let _ = self.stream.shutdown(Shutdown::Both);
-        let _ = self.outcome().await;
+        if self.ready.is_none() {
+            let _ = self.outcome().await;
+        }
+        // It may just have become ready.
+        if let Some(child) = &mut self.ready {
+            let _ = kill(child);
+        }
     }
 }
 

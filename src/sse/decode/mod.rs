@@ -77,6 +77,16 @@ impl Decoder {
         }
     }
 
+    /// A decoder that goes on where another left off.
+    #[must_use]
+    pub fn going_on(limit: usize, position: Position) -> Self {
+        Self {
+            limit,
+            position,
+            block: Block::default(),
+        }
+    }
+
     /// The next item of `data`, which shrinks to what lies behind it. `None` when all of `data` was taken in.
     pub fn next(&mut self, data: &mut &[u8]) -> Option<Item> {
         while let Some(token) = self.position.next(data) {

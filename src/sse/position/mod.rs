@@ -70,6 +70,16 @@ impl Position {
         }
     }
 
+    /// The same where the stream has already asked for a reconnection time.
+    #[must_use]
+    pub fn with_retry(self, reconnection: Option<Duration>) -> Self {
+        let reconnection = reconnection.map(|time| time.min(MAX_RETRY));
+        Self {
+            reconnection,
+            ..self
+        }
+    }
+
     /// Follows the stream's next bytes, however it is split.
     pub fn follow(&mut self, mut data: &[u8]) {
         while self.next(&mut data).is_some() {}

@@ -3,6 +3,7 @@
 mod choice;
 mod dialogue;
 mod feed;
+mod freeze;
 mod poll;
 mod publish;
 mod session;
@@ -212,6 +213,16 @@ impl Client {
         loop {
             let event = self.next().await.expect("the stream goes on");
             if event.data == data {
+                return event;
+            }
+        }
+    }
+
+    /// The next event with this name.
+    async fn skip_to_name(&mut self, name: &str) -> Decoded {
+        loop {
+            let event = self.next().await.expect("the stream goes on");
+            if event.event == name {
                 return event;
             }
         }
