@@ -15,8 +15,16 @@ part_hand_over() {
     same "systemd has not restarted anything" "$(systemctl show --property=NRestarts --value streamgate)" 0
     before=$(main_pid)
     expect "the new one reloads" systemctl reload streamgate
+    kill -ABRT "$before"
+    expect "the new one is started again after a crash" within 10 eval '[ "$(main_pid)" != '"$before"' ] && asked'
+
+    before=$(main_pid)
+    systemctl kill --kill-who=main --signal=SIGUSR2 streamgate
+    expect "it is handed over again" within 60 eval '[ "$(main_pid)" != '"$before"' ] && ! kill -0 '"$before"
+    mark
     expect "the new one stops" systemctl stop streamgate
     expect "in order" is Result success
+    expect "and says so" grep -q '"message":"stopped"' <(said)
 }
 
 catches_usr2() {
