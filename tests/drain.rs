@@ -28,6 +28,25 @@ async fn an_idle_process_stops_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_connected_just_before_a_drain_is_answered() {
+    let backend = Backend::that(echo_http).await;
+    let mut gate = Gate::start(&backend.for_everything()).await;
+    let mut late = gate.tls().await;
+    gate.signal("TERM");
+    within("the listener's end", async {
+        while TcpStream::connect(gate.https).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    late.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(late.head().await.status(), 200);
+    late.text().await;
+    late.closes().await;
+    within_time(Duration::from_secs(8), "a quick end", gate.ended()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn drain_accepts_no_more_and_lets_requests_finish() {
     let mut backend = Backend::by_hand().await;
     let text = format!(

@@ -79,8 +79,8 @@ pub(super) async fn serve(
         // `Patience` does this: hyper's one timer would also end connections that only wait for their next request.
         .header_read_timeout(None);
     let mut driver = builder.serve_connection(io, connection);
-    let mut patience = Patience::new(activity, limits.keep_alive, limits.header_timeout);
-    let mut last = Last::of(&guard);
+    let mut patience = Patience::new(activity.clone(), limits.keep_alive, limits.header_timeout);
+    let mut last = Last::of(&guard, &activity);
     let end = loop {
         let step = poll_fn(|cx| poll_http1(cx, &mut driver, &slot, &mut patience));
         tokio::select! {

@@ -2,12 +2,14 @@
 //!
 //! A client may send its next request just when its connection is closed for being idle, and HTTP/1.1 has no way to tell it that the request
 //! was not read (RFC 9112 §9.5). Where the process ends that cannot be helped. Where another one follows, a connection that is kept
-//! alive is kept for a moment more, and what comes in that time is answered, with `Connection: close`.
+//! alive is kept for a moment more, and what comes in that time is answered, with `Connection: close`. So is, at any end, a connection
+//! whose first request has not come yet: whoever has connected just now is about to ask.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::idle::Activity;
 use crate::lifecycle::drain::{Cause, Guard, Living, Order};
 
 /// How long at least and at most an idle connection is kept when another process follows.
@@ -25,13 +27,18 @@ pub(super) enum Turn {
 /// The last part of a connection's life.
 pub(super) struct Last<'a> {
     guard: &'a Guard,
+    activity: &'a Activity,
     /// When requests are not waited for any more, and when those under way are cut.
     ends: Option<(Option<Instant>, Instant)>,
 }
 
 impl<'a> Last<'a> {
-    pub(super) fn of(guard: &'a Guard) -> Self {
-        Self { guard, ends: None }
+    pub(super) fn of(guard: &'a Guard, activity: &'a Activity) -> Self {
+        Self {
+            guard,
+            activity,
+            ends: None,
+        }
     }
 
     /// Returns when something ends.
@@ -41,7 +48,8 @@ impl<'a> Last<'a> {
     pub(super) async fn next(&mut self) -> Turn {
         if self.ends.is_none() {
             let order = self.guard.ordered().await;
-            self.ends = Some((Some(kept(order)), order.deadline_of(Living::Request)));
+            let until = kept(order, self.activity.requests() > 0);
+            self.ends = Some((Some(until), order.deadline_of(Living::Request)));
         }
         let Some((idle, requests)) = &mut self.ends else {
             return Turn::NoMoreTime;
@@ -57,10 +65,14 @@ impl<'a> Last<'a> {
 }
 
 /// Until when requests are waited for. At random: the clients come back to the other process.
-fn kept(order: Order) -> Instant {
+fn kept(order: Order, has_asked: bool) -> Instant {
     let (least, most) = KEPT;
     match order.cause {
-        Cause::Stop => order.begun,
+        Cause::Stop if has_asked => order.begun,
+        // From now on: its handshake may have ended just now.
+        Cause::Stop => order
+            .deadline_of(Living::Request)
+            .min(Instant::now() + least),
         Cause::Restart => order.begun + least + (most - least).mul_f64(fastrand::f64()),
     }
 }
@@ -73,10 +85,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idle_connections_end_at_once_at_the_end_and_are_kept_for_a_moment_at_a_restart() {
-        for (cause, least, most) in [(Cause::Stop, 0, 0), (Cause::Restart, 1_000, 2_000)] {
+        for (cause, has_asked, least, most) in [
+            (Cause::Stop, true, 0, 0),
+            (Cause::Stop, false, 1_000, 1_000),
+            (Cause::Restart, true, 1_000, 2_000),
+        ] {
             let trigger = Trigger::new();
             let guard = trigger.guard();
-            let mut last = Last::of(&guard);
+            let activity = Activity::new();
+            if has_asked {
+                drop(activity.begin());
+            }
+            let mut last = Last::of(&guard, &activity);
             let begun = Instant::now();
             trigger.begin(Order {
                 cause,
