@@ -2,7 +2,7 @@
 //!
 //! What is saved are the logs of shared channels whose feeds have stopped, with their epochs: a client that comes back
 //! after the restart goes on in the same log, and the feed where it stood, if that can be. [`save`] and [`restore`] know
-//! nothing of files; [`file`] does.
+//! nothing of files; [`mod@file`] does.
 //!
 //! Invariants: a state is read at most once, for two logs that go on from it would give one id to two events. A log
 //! is saved only when its writer has stopped, and restored only for a feed that is the same. Whatever is read, also
