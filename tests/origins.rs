@@ -170,7 +170,9 @@ async fn a_listed_page_of_another_site_may_publish() {
     let mut backend = Backend::by_hand().await;
     let config = bridge(&backend, "publish = { enabled = true }");
     let gate = Gate::start(&format!("{config}{ORIGINS}")).await;
-    let (_stream, mut feed) = crate::bridge::open(&gate, &mut backend).await;
+    let (mut stream, mut feed) = crate::bridge::open(&gate, &mut backend).await;
+    feed.text("up").await;
+    assert_eq!(stream.message().await, "up");
     let mut client = gate.tls().await;
     client
         .send(
