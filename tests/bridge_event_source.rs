@@ -214,6 +214,34 @@ async fn sources_that_number_alike_go_on_for_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_websocket_has_said_since_is_not_asked_for_again() {
+    let (mut first, mut second) = (Backend::by_hand().await, Backend::by_hand().await);
+    let config = format!(
+        "[bridge.live]\nsource = [\"http://{}/events\", \"ws://{}/feed\"]\n{QUICK}\n\
+         resume = {{ across_sources = true }}\n\
+         [[route]]\npath = \"/live/{{room}}\"\nbridge = \"live\"\n",
+        first.address(),
+        second.address()
+    );
+    let gate = Gate::start(&config).await;
+    let (mut subscriber, mut source) = open(&gate, &mut first).await;
+    source.wire.send_chunk("id: 7\ndata: one\n\n").await;
+    assert_eq!(subscriber.message().await, "one");
+    source.reset();
+    let mut feed = second.feed().await;
+    feed.text("two").await;
+    assert_eq!(subscriber.next_but_status().await.name, "streamgate.gap");
+    assert_eq!(subscriber.message().await, "two");
+    drop(feed);
+    let mut source = first.next().await;
+    assert_eq!(source.request.get("last-event-id"), None);
+    source.answer_in_chunks("text/event-stream").await;
+    source.wire.send_chunk("id: 9\ndata: three\n\n").await;
+    assert_eq!(subscriber.next_but_status().await.name, "streamgate.gap");
+    assert_eq!(subscriber.message().await, "three");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_stream_is_refused_and_tried_again() {
     let mut backend = Backend::by_hand().await;
     let gate = Gate::start(&bridge(&backend, "")).await;

@@ -369,3 +369,27 @@ async fn what_cannot_be_read_is_set_aside_too() {
     assert!(cause.contains("cannot be read"), "{line:?}");
     assert_eq!(store.names(), ["bridges.state.damaged"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_another_process_uses_is_left_alone() {
+    let (store, mut backend) = (Store::new(), Backend::by_hand().await);
+    let config = bridge(&backend, "");
+    let first = log_and_stop(&store, &mut backend, &config, &["one"]).await;
+    let held = fs::File::open(store.0.path()).unwrap();
+    held.try_lock().unwrap();
+    let gate = store.gate(&config).await;
+    gate.logged("the other one", |line| {
+        line.message() == "bridge logs not taken up"
+    })
+    .await;
+    let mut subscriber = Subscriber::open(&gate, "/live/a", Some(&first)).await;
+    assert_eq!(reason(&subscriber.next_but_status().await), "epoch");
+    let sound = fs::read(store.state()).unwrap();
+    drop(subscriber);
+    gate.stop().await;
+    assert_eq!(fs::read(store.state()).unwrap(), sound);
+    drop(held);
+    let gate = store.gate(&config).await;
+    let (_subscriber, _open, gap) = back(&gate, &first).await;
+    assert_eq!(gap, None);
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use crate::config::model::Mapping;
 
@@ -25,6 +25,10 @@ use super::session::Session;
 /// outside.
 const PUBLISHES: usize = 64;
 
+/// Bytes of messages that are posted or wait for it; more are refused as if the server were down. A message beyond it goes
+/// alone.
+pub(super) const POSTED: usize = 16 << 20;
+
 /// A message for the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing {
@@ -34,6 +38,17 @@ pub enum Outgoing {
     Json(String),
     /// As a binary message.
     Binary(bytes::Bytes),
+}
+
+impl Outgoing {
+    /// Bytes that it holds, with itself.
+    fn cost(&self) -> usize {
+        let payload = match self {
+            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        };
+        payload + size_of::<Self>()
+    }
 }
 
 /// Messages for the feed, in their order. Dropped unanswered: the feed was lost before they were written.
@@ -69,6 +84,8 @@ pub struct Channel {
     entered: Notify,
     wakers: ArcSwap<Vec<Arc<Notify>>>,
     publish: mpsc::Sender<Publish>,
+    /// Room for what is posted, in bytes.
+    room: Semaphore,
     /// Only in session mode.
     session: Option<Session>,
     /// Publishers that wait for the feed's answer.
@@ -102,6 +119,7 @@ impl Channel {
             entered: Notify::new(),
             wakers: ArcSwap::default(),
             publish,
+            room: Semaphore::new(POSTED),
             session: None,
             replies: Replies::default(),
             repeats: Repeats::default(),
@@ -212,8 +230,16 @@ impl Channel {
         if post.is_none() && self.upstream() != Upstream::Up {
             return Err(Unsent::Down);
         }
-        let (written, answer) = oneshot::channel();
         let is_posted = post.is_some();
+        let cost = messages.iter().map(Outgoing::cost).sum::<usize>();
+        // Held until the answer: publishers that wait for a slow server hold their messages.
+        let _room = match is_posted {
+            true => Some(self.room.try_acquire_many(cost.min(POSTED) as u32)),
+            false => None,
+        }
+        .transpose()
+        .map_err(|_full| Unsent::Unavailable { retry_after: None })?;
+        let (written, answer) = oneshot::channel();
         let publish = Publish {
             messages,
             post,

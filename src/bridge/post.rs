@@ -120,3 +120,48 @@ impl Unsent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+    use crate::bridge::channel::{Channel, Outgoing, POSTED};
+    use crate::bridge::log::tests::writer;
+    use crate::net::Authority;
+
+    #[tokio::test]
+    async fn of_ten_thousand_publishers_no_more_wait_than_there_is_room_for() {
+        let (channel, mut publishes) = Channel::of(writer(1).log());
+        let post = || {
+            let server = ServerAddr::from(Authority {
+                host: "app".into(),
+                port: 80,
+            });
+            let address = Arc::new(Address {
+                server,
+                path: "/say".into(),
+                fields: http::HeaderMap::new(),
+            });
+            Some(Post { address, key: None })
+        };
+        let message = || vec![Outgoing::Binary(vec![0; 64 * 1024].into())];
+        let mut waiting: Vec<_> = (0..10_000)
+            .map(|_| Box::pin(channel.publish(message(), post())))
+            .collect();
+        let mut refused = 0;
+        for publisher in &mut waiting {
+            if let Poll::Ready(outcome) = futures_util::poll!(publisher) {
+                assert_eq!(outcome, Err(Unsent::Unavailable { retry_after: None }));
+                refused += 1;
+            }
+        }
+        assert_eq!(refused, 10_000 - 255);
+        drop(waiting);
+        while publishes.try_recv().is_ok() {}
+        let large = vec![Outgoing::Binary(vec![0; POSTED + 1].into())];
+        let alone = async { drop(publishes.recv().await) };
+        let (outcome, ()) = tokio::join!(channel.publish(large, post()), alone);
+        assert_eq!(outcome, Err(Unsent::Down), "it was taken, and dropped");
+    }
+}

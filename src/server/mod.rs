@@ -164,6 +164,7 @@ impl Server {
         checks.follow(shared.load().upstreams());
         if let Some(predecessor) = predecessor {
             predecessor.ready()?;
+            state::thaw(&shared.load());
         }
         tracing::info!(workers = count, "ready");
         systemd::ready("serving");

@@ -58,6 +58,8 @@ pub(super) fn thaw(snapshot: &Snapshot) {
 }
 
 /// Takes up what the process before hands over. What cannot be read is left: nothing of it keeps the process from serving.
+/// The feeds write nothing before [`thaw`]: until it is certain that the other one has stepped back, it may still go on from
+/// the same logs, and the same id would be given to two events.
 pub(super) fn take_over(snapshot: &Snapshot, from: &mut dyn Read) {
     let restored = match state::restore(snapshot.bridges(), &mut BufReader::new(from)) {
         Ok(restored) => restored,
@@ -68,4 +70,5 @@ pub(super) fn take_over(snapshot: &Snapshot, from: &mut dyn Read) {
     };
     let (channels, events, left) = (restored.channels, restored.events, restored.left);
     tracing::info!(channels, events, left, "bridge logs taken over");
+    state::begin_frozen(snapshot.bridges());
 }

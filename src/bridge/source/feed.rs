@@ -32,7 +32,7 @@ use super::{Event, Life, STABLE, Seat, State, event_source, verdict};
 /// A channel's feed.
 pub(in crate::bridge) struct Feed {
     pub(super) seat: Seat,
-    targets: Vec<Target>,
+    pub(super) targets: Vec<Target>,
     opening: Opening,
     /// Where an event source stands.
     pub(super) decoder: Shared,
@@ -128,6 +128,8 @@ impl Feed {
             };
             let attempt = Link::open(target, &config, &self.opening, resume, &decoder);
             tokio::select! {
+                // First: a feed that is to stop does not even begin to connect.
+                biased;
                 () = absence.attend(guard) => return ControlFlow::Break(()),
                 opened = Box::pin(attempt) => opened,
             }
@@ -315,9 +317,11 @@ impl Feed {
         if !self.goes_on() {
             self.place.iter_mut().for_each(Place::forget);
         }
-        if let Some(decoder) = link.decoder() {
-            self.decoder = decoder.clone();
-        }
+        self.decoder = match link.decoder() {
+            Some(decoder) => decoder.clone(),
+            // What comes by a WebSocket moves no source of events on: asked behind its old id, it would say it again.
+            None => event_source::shared(self.seat.bridge().config().max_message),
+        };
         self.placed = Some(self.life.source());
         self.life.on(Event::Opened);
         let channel = self.seat.channel();

@@ -20,6 +20,11 @@ use super::{Event, State};
 impl Feed {
     /// The same feed, in the place of one that stood there.
     pub(super) fn going_on(mut self, halt: Halt) -> Self {
+        self.down = Some(halt.down);
+        // A state may name a source that there is not: what is said of its place means nothing then.
+        if halt.source >= self.targets.len() {
+            return self;
+        }
         let position = Position::new(halt.last_id).with_retry(halt.retry);
         let limit = self.seat.bridge().config().max_message;
         self.decoder.replace(Decoder::going_on(limit, position));
@@ -28,7 +33,6 @@ impl Feed {
         }
         self.life.begin_at(halt.source);
         self.placed = Some(halt.source);
-        self.down = Some(halt.down);
         self
     }
 

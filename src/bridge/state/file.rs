@@ -6,7 +6,7 @@
 //! epoch and give ids again that clients already have for other events. So after a crash there is none, the epochs are
 //! new, and clients are told of a gap. Nothing that is wrong with it keeps the process from serving.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -83,7 +83,6 @@ pub fn store<'a>(directory: &Path, bridges: impl Iterator<Item = &'a Arc<Bridge>
             "bridge logs saved"
         ),
         Err(error) => {
-            remove(&directory.join(UNFINISHED));
             tracing::error!(directory = %directory.display(), %error, "bridge logs not saved");
         }
     }
@@ -91,6 +90,12 @@ pub fn store<'a>(directory: &Path, bridges: impl Iterator<Item = &'a Arc<Bridge>
 
 /// The file, under a name at which nobody looks for it any more.
 fn take(directory: &Path) -> io::Result<Option<File>> {
+    let held = match hold(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        held => held?,
+    };
+    // Of a process that was ended while it wrote: it has no end, and may be large.
+    remove(&directory.join(UNFINISHED));
     let file = match File::open(directory.join(NAME)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -98,7 +103,7 @@ fn take(directory: &Path) -> io::Result<Option<File>> {
     };
     fs::rename(directory.join(NAME), directory.join(TAKEN))?;
     // Now, and not when the system likes: a machine that loses its power must not find it again either.
-    File::open(directory)?.sync_all()?;
+    held.sync_all()?;
     Ok(Some(file))
 }
 
@@ -107,22 +112,46 @@ fn write<'a>(
     directory: &Path,
     bridges: impl Iterator<Item = &'a Arc<Bridge>>,
 ) -> io::Result<Saved> {
+    let held = hold(directory)?;
     let unfinished = directory.join(UNFINISHED);
     remove(&unfinished);
     let mut options = OpenOptions::new();
     // What feeds say may be meant for some eyes only.
     let file = options.write(true).create_new(true).mode(0o600);
-    let mut buffered = BufWriter::with_capacity(BUFFER, file.open(&unfinished)?);
-    let saved = save(bridges, &mut buffered)?;
-    buffered.flush()?;
-    buffered.get_ref().sync_all()?;
+    let buffered = BufWriter::with_capacity(BUFFER, file.open(&unfinished)?);
+    let saved = fill(buffered, bridges).inspect_err(|_error| remove(&unfinished))?;
     if saved.channels == 0 {
         remove(&unfinished);
         return Ok(saved);
     }
     fs::rename(&unfinished, directory.join(NAME))?;
-    File::open(directory)?.sync_all()?;
+    held.sync_all()?;
     Ok(saved)
+}
+
+/// Writes all, and brings it to the disk.
+fn fill<'a>(
+    mut file: BufWriter<File>,
+    bridges: impl Iterator<Item = &'a Arc<Bridge>>,
+) -> io::Result<Saved> {
+    let saved = save(bridges, &mut file)?;
+    file.flush()?;
+    file.get_ref().sync_all()?;
+    Ok(saved)
+}
+
+/// The directory, held against other processes while its files change: two that were given the same one by mistake must
+/// not take up the same logs, nor write into one file. The system lets go of it when the process ends, however it does.
+fn hold(directory: &Path) -> io::Result<File> {
+    let held = File::open(directory)?;
+    match held.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another process uses the directory",
+        )),
+        // Where the file system knows no locks, it goes on without.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(held),
+    }
 }
 
 /// What cannot be removed does no harm: it is overwritten, and nobody reads it.

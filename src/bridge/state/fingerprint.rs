@@ -100,7 +100,10 @@ impl Print {
             self.put("resume.pointer", &resume.pointer);
             self.put("resume.send", &resume.send);
         }
-        self.put("across_sources", across_sources);
+        // Only where it is so: states of before there was such a key are those of bridges without.
+        if *across_sources {
+            self.put("across_sources", across_sources);
+        }
         self.put("reconnect.initial", reconnect.initial.as_nanos());
         self.put("reconnect.max", reconnect.max.as_nanos());
         self.idle(idle);

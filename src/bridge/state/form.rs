@@ -5,6 +5,7 @@
 
 use crate::bridge::cursor::Epoch;
 use crate::bridge::log::Kind;
+use crate::sse::position::MAX_ID;
 
 use super::record::Fault;
 
@@ -115,7 +116,10 @@ impl Head {
         let is_sound = (1..=head.head).contains(&head.floor)
             && head.head < MOST_EVENTS
             && head.newest < head.floor
-            && head.forgotten < head.head;
+            && head.forgotten < head.head
+            // They are held as long as the log: no feed leaves a longer one.
+            && head.last_id.as_ref().is_none_or(|id| id.len() <= MAX_ID)
+            && head.place.as_ref().is_none_or(|place| place.len() <= MAX_ID);
         (is_sound && fields.0.is_empty())
             .then_some(head)
             .ok_or(Fault::Malformed)
@@ -282,6 +286,20 @@ mod tests {
                 ..head()
             };
             assert!(Head::read(&written(&head)).is_err(), "{floor}..{end}");
+        }
+        let long = "x".repeat(MAX_ID + 1);
+        let endless = [
+            Head {
+                last_id: Some(long.clone().into()),
+                ..head()
+            },
+            Head {
+                place: Some(long),
+                ..head()
+            },
+        ];
+        for head in endless {
+            assert!(Head::read(&written(&head)).is_err(), "held for ever");
         }
         let all_and_more = [&written(&head())[..], b"x"].concat();
         assert!(Head::read(&all_and_more).is_err());

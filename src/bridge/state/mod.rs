@@ -75,6 +75,11 @@ pub async fn freeze<'a>(bridges: impl Iterator<Item = &'a Arc<Bridge>>) -> usize
     late
 }
 
+/// As [`freeze`] where no feed runs yet: those that are opened write nothing until [`thaw`].
+pub fn begin_frozen<'a>(bridges: impl Iterator<Item = &'a Arc<Bridge>>) {
+    bridges.for_each(|bridge| drop(bridge.set_frozen(true)));
+}
+
 /// Takes [`freeze`] back: the feeds connect again, and go on where they stopped.
 pub fn thaw<'a>(bridges: impl Iterator<Item = &'a Arc<Bridge>>) {
     bridges.for_each(|bridge| drop(bridge.set_frozen(false)));

@@ -51,9 +51,19 @@ pub fn restore<'a>(
     bridges: impl Iterator<Item = &'a Arc<Bridge>>,
     from: &mut impl Read,
 ) -> Result<Restored, Damaged> {
+    restore_within(Budget::process(), bridges, from)
+}
+
+/// The same, with logs that are charged to `budget`.
+pub(super) fn restore_within<'a>(
+    budget: &'static Budget,
+    bridges: impl Iterator<Item = &'a Arc<Bridge>>,
+    from: &mut impl Read,
+) -> Result<Restored, Damaged> {
     let fed = |bridge: &'a Arc<Bridge>| (bridge, fingerprint::of(bridge.config()));
     let mut reading = Reading {
         bridges: bridges.map(fed).collect(),
+        budget,
         clock: Clock::read(),
         restored: Restored::default(),
     };
@@ -71,6 +81,7 @@ pub fn restore<'a>(
 
 struct Reading<'a> {
     bridges: Vec<(&'a Arc<Bridge>, Digest)>,
+    budget: &'static Budget,
     clock: Clock,
     restored: Restored,
 }
@@ -93,6 +104,7 @@ impl<'a> Reading<'a> {
                 }
                 last = item.seq;
                 growing.iter_mut().for_each(|log| log.keep(&item));
+                self.make_room();
             }
             for seq in head.floor..head.head {
                 let item = item(read.record()?, EVENT)?;
@@ -100,6 +112,7 @@ impl<'a> Reading<'a> {
                     return Err(Fault::Malformed);
                 }
                 growing.iter_mut().for_each(|log| log.append(&item));
+                self.make_room();
             }
             self.finish(&head, growing);
         }
@@ -127,12 +140,21 @@ impl<'a> Reading<'a> {
                 (head.floor, head.forgotten),
                 config.replay,
                 config.snapshot,
-                Budget::process(),
+                self.budget,
             ),
             halt,
             clock: self.clock,
             newest: None,
         })
+    }
+
+    /// Logs that lie here already hold what was theirs while there were fewer of them, and do not look by themselves. They
+    /// are not asked at each event: a sixteenth is soon full again.
+    fn make_room(&self) {
+        let limit = self.budget.limit();
+        if self.budget.used() > limit + limit / 16 {
+            self.bridges.iter().for_each(|(bridge, _)| bridge.sweep());
+        }
     }
 
     /// The log is whole: it is laid down.

@@ -270,3 +270,43 @@ fn the_one_that_is_down_for_longest_makes_room() {
     assert!(bridge.dormants().wake("a").is_some());
     assert!(bridge.dormants().wake("c").is_some());
 }
+
+/// A state that is read, and how much memory its logs take meanwhile.
+struct Watched<'a> {
+    state: &'a [u8],
+    budget: &'static Budget,
+    most: u64,
+}
+
+impl io::Read for Watched<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.most = self.most.max(self.budget.used());
+        self.state.read(into)
+    }
+}
+
+#[test]
+fn a_state_larger_than_the_memory_there_is_takes_no_more_also_while_it_is_read() {
+    let before = bridge(wide());
+    for key in 0..40 {
+        lay_down(&before, &key.to_string(), messages(100));
+    }
+    let limit = 64 * 1024;
+    let budget: &'static Budget = Box::leak(Box::new(Budget::new(limit)));
+    let mut watched = Watched {
+        state: &saved(&before),
+        budget,
+        most: 0,
+    };
+    let after = bridge(wide());
+    let restored = restore::restore_within(budget, [&after].into_iter(), &mut watched).unwrap();
+    assert_eq!(restored.channels, 40);
+    after.sweep();
+    assert!(budget.used() <= limit, "{}", budget.used());
+    assert!(watched.most <= limit + limit / 8, "{}", watched.most);
+    for log in after.dormants().logs() {
+        let view = log.view();
+        assert_eq!(view.head(), 101);
+        assert!(view.floor() < 101, "each has its share");
+    }
+}

@@ -1,7 +1,9 @@
 //! Feeds that stop, for their logs to be handed over, and go on.
 
 use super::*;
-use crate::bridge::state;
+use crate::bridge::channel::Channel;
+use crate::bridge::log::{Budget, Writer};
+use crate::bridge::state::{self, Dormant, Halt};
 
 fn gate(feed: &Feed) -> Gate {
     let mut config = config(&[feed.port]);
@@ -98,5 +100,59 @@ fn a_drained_feed_leaves_its_log_and_who_comes_then_goes_on_in_it() {
             1,
             "what was counted is not again"
         );
+    });
+}
+
+#[test]
+fn who_comes_before_it_is_certain_that_nobody_else_writes_opens_nothing() {
+    worker(async {
+        let feed = Feed::new().await;
+        let gate = gate(&feed);
+        state::begin_frozen([&gate.bridge].into_iter());
+        let _client = gate.subscribe("").await;
+        let channel = gate.bridge.lock()[""].clone();
+        channel.ice.still().await;
+        let nobody = tokio::time::timeout(Duration::from_millis(100), feed.accept());
+        assert!(nobody.await.is_err(), "a feed that could write");
+        state::thaw([&gate.bridge].into_iter());
+        feed.accept().await;
+    });
+}
+
+#[test]
+fn a_state_that_names_a_source_that_there_is_not_is_taken_up_without_its_place() {
+    worker(async {
+        let feed = Feed::new().await;
+        let gate = gate(&feed);
+        let (bridge, config) = (&gate.bridge, gate.bridge.config());
+        let mut writer = Writer::new(config.replay, None, Budget::process());
+        writer.append(
+            tokio::time::Instant::now(),
+            Default::default(),
+            |_seq, out| {
+                out.extend_from_slice(b"data: before\n\n");
+            },
+        );
+        let (channel, _publishes) = Channel::of(writer.log());
+        let halt = Halt {
+            down: tokio::time::Instant::now(),
+            source: 99,
+            last_id: Some(b"7".to_vec()),
+            retry: None,
+            place: None,
+        };
+        let epoch = channel.epoch();
+        let dormant = Dormant {
+            epoch,
+            writer,
+            halt,
+        };
+        bridge.lay_down(&Arc::new(channel), dormant);
+        let mut client = gate.subscribe("earliest").await;
+        client.skip_to("before").await;
+        let mut link = feed.accept().await;
+        link.send("one").await;
+        client.skip_to_name("streamgate.gap").await;
+        client.skip_to("one").await;
     });
 }

@@ -1,4 +1,4 @@
-//! The whole bridge against a simple model: random feeds, losses, reconnects, reloads, slow clients and evictions. Every
+//! The whole bridge against a simple model: random feeds, losses, reconnects, reloads, restarts, slow clients and evictions. Every
 //! client gets every event once and in order, or a gap that says exactly what is missing.
 //!
 //! Each run is made of one seed, which is printed when it fails: `STREAMGATE_MODEL_SEED=7 cargo nextest run model` runs it
@@ -13,6 +13,7 @@ use crate::bridge::channel::Channel;
 use crate::bridge::cursor::Gap;
 use crate::bridge::log::{Budget, Writer};
 use crate::bridge::map::{self, Upstream};
+use crate::bridge::state::{self, Dormant, Halt};
 use crate::config::model::{OnGap, SlowPolicy, Start};
 
 /// Runs of the usual test.
@@ -47,23 +48,62 @@ impl Generation {
         config.slow.policy = [SlowPolicy::Disconnect, SlowPolicy::Skip][rng.usize(..2)];
         let writer = Writer::new(config.replay, None, Budget::process());
         let gate = Gate::new(config);
-        let bridge = &gate.bridge;
-        let (channel, _publishes) = Channel::new(
-            String::new(),
-            "prices".into(),
-            writer.log(),
-            bridge.mapping.clone(),
-            bridge.live.counts.clone(),
-        );
-        let channel = Arc::new(channel);
+        let channel = Arc::new(channel(&gate, &writer));
         channel.set_upstream(Upstream::Up);
-        bridge.lock().insert(String::new(), channel.clone());
+        gate.bridge.lock().insert(String::new(), channel.clone());
         Self {
             gate,
             channel,
             writer,
             truth: Vec::new(),
             down: None,
+        }
+    }
+
+    /// A stop and a start: the log is saved, and taken up by another process, whose feed is down at first.
+    fn restarted(mut self, rng: &mut fastrand::Rng) -> Self {
+        self.lose();
+        self.channel.set_upstream(Upstream::Gone);
+        let bridge = &self.gate.bridge;
+        let halt = Halt {
+            down: Instant::now(),
+            source: 0,
+            last_id: None,
+            retry: None,
+            place: None,
+        };
+        let (epoch, writer) = (self.channel.epoch(), self.writer);
+        let stopped = Dormant {
+            epoch,
+            writer,
+            halt,
+        };
+        bridge.lay_down(&self.channel, stopped);
+        let mut bytes = Vec::new();
+        state::save([bridge].into_iter(), &mut bytes).unwrap();
+        let is_cut = rng.u32(..4) == 0;
+        let kept = if is_cut {
+            rng.usize(..bytes.len())
+        } else {
+            bytes.len()
+        };
+        let gate = Gate::new((**bridge.config()).clone());
+        let restored = state::restore([&gate.bridge].into_iter(), &mut &bytes[..kept]);
+        assert_eq!(restored.is_err(), kept < bytes.len());
+        let Some(dormant) = gate.bridge.dormants().wake("") else {
+            assert!(is_cut, "a whole state is taken up");
+            return Self::new(rng);
+        };
+        assert_eq!(dormant.epoch, epoch);
+        let channel = Arc::new(channel(&gate, &dormant.writer).of_epoch(epoch));
+        channel.set_upstream(Upstream::Reconnecting);
+        gate.bridge.lock().insert(String::new(), channel.clone());
+        Self {
+            gate,
+            channel,
+            writer: dormant.writer,
+            truth: self.truth,
+            down: self.down,
         }
     }
 
@@ -117,6 +157,20 @@ impl Generation {
         let response = self.gate.response(request).await.expect("it is a stream");
         response.into_body()
     }
+}
+
+/// A channel of the model's, whose feed the model is.
+fn channel(gate: &Gate, writer: &Writer) -> Channel {
+    let bridge = &gate.bridge;
+    let (mapping, counts) = (bridge.mapping.clone(), bridge.live.counts.clone());
+    let (channel, _publishes) = Channel::new(
+        String::new(),
+        "prices".into(),
+        writer.log(),
+        mapping,
+        counts,
+    );
+    channel
 }
 
 /// A page, and what it must get next.
@@ -258,6 +312,14 @@ async fn run(seed: u64) {
                     page.body = None;
                 }
                 generation = Generation::new(&mut rng);
+            }
+            98 => {
+                // Streams break wherever they are.
+                for page in &mut pages {
+                    page.read(&generation, rng.usize(..4)).await;
+                    page.body = None;
+                }
+                generation = generation.restarted(&mut rng);
             }
             _ => tokio::task::yield_now().await,
         }
