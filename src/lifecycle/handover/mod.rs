@@ -13,6 +13,7 @@
 //! other as the end of the pair, and the new one then ends, the old one goes on; every wait has a limit.
 
 mod predecessor;
+pub mod step;
 mod successor;
 
 pub use predecessor::Predecessor;
@@ -29,7 +30,8 @@ use tokio::time::Instant;
 /// The version of the talk. It changes with everything that an older or a newer program would not understand.
 const VERSION: u32 = 1;
 
-/// The environment variable that tells a process that it takes over: `PID:DESCRIPTOR`, its parent's number and the talk's.
+/// The environment variable that tells a process that it takes over: `PID:DESCRIPTOR`, the number of the process that runs, and the
+/// talk's.
 const VARIABLE: &str = "STREAMGATE_HANDOVER";
 
 /// How long the new process may take until it is ready, and either of them to say what is awaited.
