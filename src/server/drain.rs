@@ -37,6 +37,8 @@ impl Server {
         self.admin.draining();
         // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
         drop((self.listeners, self.inherited));
+        // Whoever asks for a reload is told at once that it is too late.
+        drop(self.asks);
         // Who is healthy matters to nobody any more.
         drop(self.checks);
         let mut workers = self.workers;
