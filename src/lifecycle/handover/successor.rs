@@ -231,6 +231,20 @@ mod tests {
         failure_within(LIMIT, script).await
     }
 
+    #[test]
+    fn a_hello_with_a_socket_for_each_of_many_workers_and_listeners_comes_through() {
+        let one = hello(&[Socket {
+            name: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:443".into(),
+            descriptor: std::fs::File::open("/dev/null").unwrap().into(),
+        }]);
+        let sockets = vec![std::str::from_utf8(&one).unwrap(); 128 * 50].join(",");
+        let (here, there) = UnixStream::pair().unwrap();
+        let said = sockets.clone();
+        let writer = std::thread::spawn(move || Talk::new(here, LIMIT).say(said.as_bytes()));
+        assert_eq!(Talk::new(there, LIMIT).hear().unwrap(), sockets.as_bytes());
+        writer.join().unwrap().unwrap();
+    }
+
     #[tokio::test]
     async fn a_program_that_ends_is_told_with_its_status() {
         let told = failure("exit 78").await;
