@@ -8,6 +8,8 @@ use std::process;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::lifecycle::handover;
+
 /// The exit code for a command line that cannot be understood (`EX_USAGE` of sysexits).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -58,6 +60,9 @@ pub enum Command {
         #[arg(long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
+    /// A part of a restart: starts the program that this one names.
+    #[command(name = handover::step::NAME, hide = true)]
+    StartSuccessor,
     /// Write man pages and completions, for a package.
     #[cfg(feature = "packaging")]
     #[command(hide = true)]
@@ -136,6 +141,7 @@ mod tests {
                     config: "a.toml".into(),
                 },
             ),
+            ("streamgate start-successor", Command::StartSuccessor),
             ("streamgate demo", Command::Demo { port: 8443 }),
             ("streamgate demo --port 9000", Command::Demo { port: 9000 }),
         ] {

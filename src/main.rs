@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use streamgate::cli::{Cli, Command, reload};
 use streamgate::config::{self, BuiltIn, Config, ProcessEnv};
+use streamgate::lifecycle::handover::step;
 use streamgate::observe::log;
 use streamgate::respond::chain;
 use streamgate::server::{self, Origin};
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Reload { plan, config } => reload::run(&config, plan),
         Command::Check { files } => check(&files),
         Command::Demo { port } => run_demo(port),
+        Command::StartSuccessor => step::run(),
         #[cfg(feature = "packaging")]
         Command::Generate { directory } => match streamgate::packaging::generate(&directory) {
             Ok(()) => ExitCode::SUCCESS,

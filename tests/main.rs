@@ -66,6 +66,8 @@ mod reload_files;
 mod reload_removal;
 mod reload_settings;
 mod restart;
+mod restart_crowd;
+mod restart_faults;
 mod routing;
 mod sse_browser;
 mod sse_clients;

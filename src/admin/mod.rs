@@ -240,9 +240,12 @@ impl Admin {
         });
     }
 
-    fn begin_unix(&mut self, socket: Socket) {
+    fn begin_unix(&mut self, mut socket: Socket) {
         let removed = self.state.over.child_token();
-        let listener = socket.listener().and_then(UnixListener::from_std);
+        let named = socket.take_name();
+        let listener = named
+            .and_then(|()| socket.listener())
+            .and_then(UnixListener::from_std);
         match listener {
             Ok(listener) => {
                 let door = Door::Unix(listener, socket.owner);

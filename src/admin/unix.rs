@@ -1,8 +1,9 @@
 //! The admin listener's Unix socket.
 //!
 //! Owns the socket's file: what a process that is gone has left there is replaced, what a living one holds is not, and at
-//! the end the file is removed only if it is still ours. The file is for its owner alone, and each connection's user is
-//! asked of the kernel besides.
+//! the end the file is removed only if it is still ours. A socket is made beside its path and takes that name only when it is certain
+//! that it is wanted: whoever fails before leaves what was there. The file is for its owner alone, and each connection's user is asked
+//! of the kernel besides.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -52,6 +53,8 @@ pub enum Living {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) path: PathBuf,
+    /// Where its file is until it takes its name.
+    beside: Option<PathBuf>,
     listener: UnixListener,
     file: Identity,
     /// Whoever made it: this process's user.
@@ -65,7 +68,7 @@ struct Identity {
 }
 
 impl Socket {
-    /// Listens at `path`.
+    /// Listens, for now beside `path`.
     ///
     /// # Errors
     /// [`SocketError`]; nothing has changed then.
@@ -75,7 +78,6 @@ impl Socket {
             path: path.to_owned(),
             source,
         };
-        // It takes its name when it is ready: whoever connects finds the old one or this one.
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", std::process::id()));
         let beside = PathBuf::from(beside);
@@ -85,9 +87,7 @@ impl Socket {
         let made = || {
             listener.set_nonblocking(true)?;
             fs::set_permissions(&beside, Permissions::from_mode(MODE))?;
-            let file = fs::symlink_metadata(&beside)?;
-            fs::rename(&beside, path)?;
-            Ok(file)
+            fs::symlink_metadata(&beside)
         };
         let file = made().map_err(|source| {
             let _ = fs::remove_file(&beside);
@@ -95,10 +95,23 @@ impl Socket {
         })?;
         Ok(Self {
             path: path.to_owned(),
+            beside: Some(beside),
             listener,
             file: Identity::of(&file),
             owner: file.uid(),
         })
+    }
+
+    /// Takes its name: whoever connects finds the socket that was there, and from then on this one.
+    ///
+    /// # Errors
+    /// The system refuses; it still is beside its path then.
+    pub(super) fn take_name(&mut self) -> io::Result<()> {
+        if let Some(beside) = &self.beside {
+            fs::rename(beside, &self.path)?;
+            self.beside = None;
+        }
+        Ok(())
     }
 
     /// The listening socket.
@@ -109,10 +122,10 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let is_ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|file| Identity::of(&file) == self.file);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "the admin socket's file stays");
+        let path = self.beside.as_ref().unwrap_or(&self.path);
+        let is_ours = fs::symlink_metadata(path).is_ok_and(|file| Identity::of(&file) == self.file);
+        if is_ours && let Err(error) = fs::remove_file(path) {
+            tracing::debug!(path = %path.display(), %error, "the admin socket's file stays");
         }
     }
 }
@@ -174,11 +187,33 @@ mod tests {
         }
     }
 
+    fn bound(path: &Path, living: Living) -> Socket {
+        let mut socket = Socket::bind(path, living).unwrap();
+        socket.take_name().unwrap();
+        socket
+    }
+
+    #[test]
+    fn one_that_has_not_taken_its_name_leaves_what_was_there() {
+        let scratch = Scratch::new("beside");
+        let path = scratch.0.join("admin.sock");
+        let first = bound(&path, Living::Spare);
+        let second = Socket::bind(&path, Living::Replace).unwrap();
+        let reaches = |socket: &Socket| {
+            let _client = UnixStream::connect(&path).unwrap();
+            socket.listener.accept().is_ok()
+        };
+        assert!(reaches(&first) && !reaches(&second));
+        drop(second);
+        assert!(reaches(&first));
+        assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1);
+    }
+
     #[test]
     fn a_socket_is_its_owners_alone_and_goes_with_its_process() {
         let scratch = Scratch::new("own");
         let path = scratch.0.join("admin.sock");
-        let socket = Socket::bind(&path, Living::Spare).unwrap();
+        let socket = bound(&path, Living::Spare);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         UnixStream::connect(&path).unwrap();
@@ -191,10 +226,10 @@ mod tests {
         let scratch = Scratch::new("left");
         let path = scratch.0.join("admin.sock");
         drop(UnixListener::bind(&path).unwrap());
-        let first = Socket::bind(&path, Living::Spare).unwrap();
+        let first = bound(&path, Living::Spare);
         let second = Socket::bind(&path, Living::Spare);
         assert!(matches!(second, Err(SocketError::Taken { .. })));
-        let second = Socket::bind(&path, Living::Replace).unwrap();
+        let second = bound(&path, Living::Replace);
         drop(first);
         UnixStream::connect(&path).expect("the file is the second one's");
         drop(second);

@@ -37,16 +37,19 @@ impl Server {
         self.admin.draining();
         // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
         drop((self.listeners, self.inherited));
+        // Whoever asks for a reload is told at once that it is too late.
+        drop(self.asks);
         // Who is healthy matters to nobody any more.
         drop(self.checks);
         let mut workers = self.workers;
         workers.drain(order);
         let mut reports = tokio::time::interval_at(order.begun + REPORT, REPORT);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stops = Stops::after(cause);
         let left = loop {
             tokio::select! {
                 left = workers.ended() => break left,
-                request = signals.next() => if request == Request::Stop {
+                request = signals.next() => if stops.cut_at(request) {
                     keep(&self.shared, cause).await;
                     tracing::warn!(connections = self.permits.in_use(), "stopped at once by a second signal");
                     return;
@@ -66,6 +69,34 @@ impl Server {
             log_lines_dropped,
             "stopped"
         );
+    }
+}
+
+/// How often the process was told to stop.
+struct Stops(u32);
+
+impl Stops {
+    /// A stop begins with a signal. A restart does not: if the service is stopped while this process still drains for the one that
+    /// follows it, that is the first signal to both of them, and means what it does there.
+    const fn after(cause: Cause) -> Self {
+        match cause {
+            Cause::Stop => Self(1),
+            Cause::Restart => Self(0),
+        }
+    }
+
+    /// Whether it is not to wait any more.
+    fn cut_at(&mut self, request: Request) -> bool {
+        if request != Request::Stop {
+            tracing::warn!(?request, "ignored: this process drains");
+            return false;
+        }
+        self.0 += 1;
+        let is_second = self.0 > 1;
+        if !is_second {
+            tracing::info!("told to stop: the drain goes on");
+        }
+        is_second
     }
 }
 

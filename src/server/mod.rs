@@ -159,13 +159,14 @@ impl Server {
         let (watchdog, pulses) = Watchdog::new(systemd::watchdog(), count);
         let mut workers = Workers::start(pulses, &shared, &permits, &metrics)?;
         listeners.announce(&mut workers);
-        admin.replace(&wanted_admin, fresh);
         let mut checks = Checks::default();
         checks.follow(shared.load().upstreams());
         if let Some(predecessor) = predecessor {
             predecessor.ready()?;
             state::thaw(&shared.load());
         }
+        // Not before the process before this one has stepped back: until then the admin socket is its own.
+        admin.replace(&wanted_admin, fresh);
         tracing::info!(workers = count, "ready");
         systemd::ready("serving");
         Ok(Self {

@@ -54,6 +54,10 @@ impl Server {
     pub(super) fn restart(&mut self) {
         let started = match (&self.origin, &self.restart.program) {
             (Origin::Memory, _) => Err("the configuration was made in memory".to_owned()),
+            // With the first process of a container all others end.
+            _ if std::process::id() == 1 => {
+                Err("this is process 1, which nobody can follow".to_owned())
+            }
             (_, None) => Err("it is not known which program this is".to_owned()),
             _ if self.restart.is_under_way() => Err("one is under way".to_owned()),
             (Origin::File(_), Some(program)) => self
@@ -80,10 +84,12 @@ impl Server {
 
     /// The new process is ready or has failed. Returns why this one is to drain, if it is.
     pub(super) fn restarted(&mut self, outcome: Result<(), HandoverError>) -> Option<Cause> {
-        let successor = self.restart.successor.take()?;
+        let mut successor = self.restart.successor.take()?;
         let process = successor.process;
         match outcome {
             Ok(()) => {
+                // systemd has to find it to be its own child.
+                successor.let_go();
                 tracing::info!(process, "handed over");
                 // Only the main process may say who is, and it must be said before the new one says anything to systemd.
                 systemd::followed_by(process);

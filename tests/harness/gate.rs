@@ -60,14 +60,25 @@ impl Gate {
 
     /// The same with variables in the program's environment.
     pub async fn start_with(directory: Directory, config: &str, env: &[(&str, &str)]) -> Self {
-        let gate = Self::spawn(directory, config, env);
+        let program = Path::new(env!("CARGO_BIN_EXE_streamgate"));
+        Self::start_program(program, directory, config, env).await
+    }
+
+    /// The same where the program lies at a path of the test's own.
+    pub async fn start_program(
+        program: &Path,
+        directory: Directory,
+        config: &str,
+        env: &[(&str, &str)],
+    ) -> Self {
+        let gate = Self::spawn(program, directory, config, env);
         gate.log
             .wait(0, "`ready`", |line| line.message() == "ready")
             .await;
         gate
     }
 
-    fn spawn(directory: Directory, config: &str, env: &[(&str, &str)]) -> Self {
+    fn spawn(program: &Path, directory: Directory, config: &str, env: &[(&str, &str)]) -> Self {
         let file = directory.write("streamgate.toml", filled_in(config));
         let (https, https_socket) = listen();
         let (http, http_socket) = listen();
@@ -75,7 +86,7 @@ impl Gate {
         let mut command = Command::new("sh");
         command
             .args(["-c", r#"LISTEN_PID=$$ exec "$0" "$@""#])
-            .arg(env!("CARGO_BIN_EXE_streamgate"))
+            .arg(program)
             .args([Path::new("run"), Path::new("--config"), &file])
             .env("LISTEN_FDS", "2")
             .env("LISTEN_FDNAMES", "https:http")

@@ -13,6 +13,7 @@
 //! other as the end of the pair, and the new one then ends, the old one goes on; every wait has a limit.
 
 mod predecessor;
+pub mod step;
 mod successor;
 
 pub use predecessor::Predecessor;
@@ -29,14 +30,18 @@ use tokio::time::Instant;
 /// The version of the talk. It changes with everything that an older or a newer program would not understand.
 const VERSION: u32 = 1;
 
-/// The environment variable that tells a process that it takes over: `PID:DESCRIPTOR`, its parent's number and the talk's.
+/// The environment variable that tells a process that it takes over: `PID:DESCRIPTOR`, the number of the process that runs, and the
+/// talk's.
 const VARIABLE: &str = "STREAMGATE_HANDOVER";
 
 /// How long the new process may take until it is ready, and either of them to say what is awaited.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Bytes of a frame at most.
+/// Bytes of a frame of a state at most.
 const FRAME: usize = 64 * 1024;
+
+/// Bytes of any frame at most: the hello names every socket, and there are as many as workers, for each listener.
+const LONGEST: usize = 4 * 1024 * 1024;
 
 const BUILT: &[u8] = b"built";
 const READY: &[u8] = b"ready";
@@ -149,7 +154,7 @@ impl Talk {
         self.stream.set_write_timeout(Some(self.left()?))?;
         let length = u32::try_from(frame.len())
             .ok()
-            .filter(|length| *length as usize <= FRAME)
+            .filter(|length| *length as usize <= LONGEST)
             .ok_or(io::ErrorKind::InvalidInput)?;
         self.stream.write_all(&length.to_be_bytes())?;
         self.stream.write_all(frame)
@@ -160,7 +165,7 @@ impl Talk {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
-        if length > FRAME {
+        if length > LONGEST {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut frame = vec![0; length];

@@ -5,7 +5,6 @@
 use std::io::{self, Read};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::parent_id;
 
 use super::{
     BUILT, HandoverError, Hello, Incoming, LIMIT, READY, Socket, Talk, VARIABLE, VERSION, YOURS,
@@ -29,10 +28,14 @@ impl Predecessor {
         let Ok(told) = std::env::var(VARIABLE) else {
             return Ok(None);
         };
-        let number = addressed(&told, parent_id()).ok_or(HandoverError::NothingThere(None))?;
-        let descriptor =
-            descriptors::adopt(number).map_err(|error| HandoverError::NothingThere(Some(error)))?;
-        let mut talk = Talk::new(UnixStream::from(descriptor), LIMIT);
+        let nothing_there = |error| HandoverError::NothingThere(Some(error));
+        let (process, number) = addressed(&told).ok_or(HandoverError::NothingThere(None))?;
+        let descriptor = descriptors::adopt(number).map_err(nothing_there)?;
+        let stream = UnixStream::from(descriptor);
+        if maker(&stream).map_err(nothing_there)? != Some(process) {
+            return Err(HandoverError::NothingThere(None));
+        }
+        let mut talk = Talk::new(stream, LIMIT);
         let hello = talk.hear()?;
         let sockets = understand(&hello)?
             .sockets
@@ -73,11 +76,22 @@ impl Predecessor {
     }
 }
 
-/// The descriptor in what the environment says, if it says so to a child of `parent`.
-fn addressed(told: &str, parent: u32) -> Option<RawFd> {
+/// What the environment says: whose talk it is, and its descriptor.
+fn addressed(told: &str) -> Option<(i32, RawFd)> {
     let (process, descriptor) = told.split_once(':')?;
-    let process: u32 = process.parse().ok()?;
-    (process == parent).then(|| descriptor.parse().ok())?
+    Some((process.parse().ok()?, descriptor.parse().ok()?))
+}
+
+/// The process that made a pair of sockets: an environment that was meant for another process names another one, or none.
+fn maker(stream: &UnixStream) -> io::Result<Option<i32>> {
+    let stream = stream.try_clone()?;
+    stream.set_nonblocking(true)?;
+    let maker = tokio::net::UnixStream::from_std(stream.try_clone()?)?
+        .peer_cred()?
+        .pid();
+    // The mode is the socket's, and not the copy's.
+    stream.set_nonblocking(false)?;
+    Ok(maker)
 }
 
 fn understand(hello: &[u8]) -> Result<Hello, HandoverError> {
@@ -97,11 +111,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_said_to_this_process_counts() {
-        assert_eq!(addressed("17:5", 17), Some(5));
-        for other in ["18:5", "17", "17:", ":5", "17:x", "", "17:5:6"] {
-            assert_eq!(addressed(other, 17), None, "{other}");
+    fn what_the_environment_says_is_understood_whole_or_not_at_all() {
+        assert_eq!(addressed("17:5"), Some((17, 5)));
+        for other in ["17", "17:", ":5", "17:x", "", "17:5:6"] {
+            assert_eq!(addressed(other), None, "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn it_is_known_who_has_made_a_talk() {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let us = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(maker(&there).unwrap(), Some(us));
+        // It blocks as before.
+        let writer = std::thread::spawn(move || {
+            std::thread::yield_now();
+            io::Write::write_all(&mut here, b"x").unwrap();
+        });
+        (&there).read_exact(&mut [0]).unwrap();
+        writer.join().unwrap();
     }
 
     #[test]

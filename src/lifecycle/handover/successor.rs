@@ -1,7 +1,8 @@
 //! The old process's side: the program that takes over, and what it is given.
 //!
-//! A thread of its own talks to the successor, so that nothing else waits for it, and ends it when it fails. Invariant: a
-//! successor that did not become ready is dead before its failure is told.
+//! It is started by a step between the two ([`step`](super::step)), so that it is no child of this process when it is ready. A thread
+//! of its own talks to it, so that nothing else waits for it, and ends it when it fails. Invariant: a successor that did not become
+//! ready is dead before its failure is told.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -9,25 +10,14 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command};
 use std::time::Duration;
 
-use command_fds::CommandFdExt;
 use tokio::sync::oneshot;
 
+use super::step::{self, Step};
 use super::{
-    BUILT, HandoverError, Hello, LIMIT, Named, Outgoing, READY, Socket, Talk, VARIABLE, VERSION,
-    YOURS,
+    BUILT, HandoverError, Hello, LIMIT, Named, Outgoing, READY, Socket, Talk, VERSION, YOURS,
 };
-
-/// What the environment says to this process alone, and not to its successor (sd_listen_fds(3), sd_watchdog_enabled(3)).
-const OWN_VARIABLES: [&str; 5] = [
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "LISTEN_PIDFDID",
-    "WATCHDOG_PID",
-];
 
 /// How long a word may take that nobody waits for.
 const LAST_WORD: Duration = Duration::from_millis(500);
@@ -35,8 +25,10 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// A program as it was started: where it lies and what it was told.
 #[derive(Debug, Clone)]
 pub struct Program {
-    path: PathBuf,
-    arguments: Vec<OsString>,
+    pub(super) path: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    /// What this process's own program is told to be the step.
+    pub(super) step: Vec<OsString>,
 }
 
 impl Program {
@@ -58,6 +50,7 @@ impl Program {
         Ok(Self {
             path,
             arguments: arguments.collect(),
+            step: vec![step::NAME.into()],
         })
     }
 }
@@ -68,17 +61,28 @@ pub struct Successor {
     /// Its number.
     pub process: u32,
     stream: UnixStream,
-    outcome: oneshot::Receiver<Result<Child, HandoverError>>,
+    outcome: oneshot::Receiver<Result<Step, HandoverError>>,
     /// Once it is ready.
-    ready: Option<Child>,
+    ready: Option<Step>,
 }
 
 impl Successor {
-    /// Starts `program` and gives it `sockets`. When it is built, `save` writes the state for it, on another thread.
+    /// Starts `program` and gives it `sockets`. When it is built, `save` writes the state for it, on another thread. Returns when its
+    /// process is there.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn start(
+        program: &Program,
+        sockets: Vec<Socket>,
+        save: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::start_within(LIMIT, program, sockets, save)
+    }
+
+    /// The same where it has to be ready within `limit`.
+    fn start_within(
+        limit: Duration,
         program: &Program,
         sockets: Vec<Socket>,
         save: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
@@ -89,24 +93,16 @@ impl Successor {
         let told = format!("{}:{}", std::process::id(), theirs.as_raw_fd());
         let mut inherited = vec![theirs];
         inherited.extend(sockets.into_iter().map(|socket| socket.descriptor));
-        let mut command = Command::new(&program.path);
-        command.args(&program.arguments).env(VARIABLE, told);
-        for variable in OWN_VARIABLES {
-            command.env_remove(variable);
-        }
-        let child = command.preserved_fds(inherited).spawn()?;
-        // Our copies of what it has inherited: its end of the pair has to be its alone.
-        drop(command);
-        let process = child.id();
-        let mut talk = Talk::new(ours.try_clone()?, LIMIT);
+        let (step, process) = Step::start(program, &told, inherited)?;
+        let mut talk = Talk::new(ours.try_clone()?, limit);
         let (done, outcome) = oneshot::channel();
         std::thread::Builder::new()
             .name("handover".into())
             .spawn(move || {
                 let said = converse(&mut talk, &hello, save);
                 let _ = done.send(match said {
-                    Ok(()) => Ok(child),
-                    Err(why) => Err(end(child, why)),
+                    Ok(()) => Ok(step),
+                    Err(why) => Err(end(step, why)),
                 });
             })?;
         Ok(Self {
@@ -126,13 +122,21 @@ impl Successor {
     /// Nothing is lost when it is dropped and called again; not after it has returned.
     pub async fn outcome(&mut self) -> Result<(), HandoverError> {
         match (&mut self.outcome).await {
-            Ok(outcome) => outcome.map(|child| self.ready = Some(child)),
+            Ok(outcome) => outcome.map(|step| self.ready = Some(step)),
             Err(_closed) => Err(HandoverError::Gone),
         }
     }
 
-    /// It is ready, and on its own from now on.
-    pub fn release(self) {
+    /// It is ready: from now on it is a child of process 1. It says nothing to systemd before [`Successor::release`].
+    pub fn let_go(&mut self) {
+        if let Some(step) = self.ready.take() {
+            step.end();
+        }
+    }
+
+    /// It is on its own from now on.
+    pub fn release(mut self) {
+        self.let_go();
         // That nobody is there any more it notices just as well.
         let _ = Talk::new(self.stream, LAST_WORD).say(YOURS);
     }
@@ -144,8 +148,8 @@ impl Successor {
             let _ = self.outcome().await;
         }
         // It may just have become ready.
-        if let Some(child) = &mut self.ready {
-            let _ = kill(child);
+        if let Some(step) = self.ready.take() {
+            let _ = step.kill();
         }
     }
 }
@@ -180,12 +184,11 @@ fn converse(
 }
 
 /// Makes sure that it is dead.
-fn end(mut child: Child, why: HandoverError) -> HandoverError {
+fn end(step: Step, why: HandoverError) -> HandoverError {
     // One that has gone by itself says why by its status; what is silent or babbles is ended.
-    let status = match (&why, child.try_wait()) {
-        (_, Ok(Some(status))) => Ok(status),
-        (HandoverError::Gone, _) => wait_briefly(&mut child),
-        _ => kill(&mut child),
+    let status = match why {
+        HandoverError::Gone => step.wait_briefly(LAST_WORD),
+        _ => step.kill(),
     };
     let status = match status {
         Ok(status) => format!("ended with {status}"),
@@ -197,23 +200,6 @@ fn end(mut child: Child, why: HandoverError) -> HandoverError {
     }
 }
 
-/// Its end of the pair is closed, so it ends, or has become something else.
-fn wait_briefly(child: &mut Child) -> io::Result<std::process::ExitStatus> {
-    const STEPS: u32 = 50;
-    for _step in 0..STEPS {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        std::thread::park_timeout(LAST_WORD / STEPS);
-    }
-    kill(child)
-}
-
-fn kill(child: &mut Child) -> io::Result<std::process::ExitStatus> {
-    child.kill()?;
-    child.wait()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,15 +208,41 @@ mod tests {
         Program {
             path: "/bin/bash".into(),
             arguments: vec!["-c".into(), script.into()],
+            step: step::tests::of_tests(),
         }
     }
 
-    async fn failure(script: &str) -> String {
-        let mut successor = Successor::start(&shell(script), Vec::new(), |_state| Ok(())).unwrap();
+    fn start(limit: Duration, script: &str) -> Successor {
+        Successor::start_within(limit, &shell(script), Vec::new(), |_state| Ok(())).unwrap()
+    }
+
+    fn lives(process: u32) -> bool {
+        std::path::Path::new(&format!("/proc/{process}")).exists()
+    }
+
+    async fn failure_within(limit: Duration, script: &str) -> String {
+        let mut successor = start(limit, script);
         let failure = successor.outcome().await.unwrap_err();
-        let entry = format!("/proc/{}", successor.process);
-        assert!(!std::path::Path::new(&entry).exists(), "it lives on");
+        assert!(!lives(successor.process), "it lives on");
         failure.to_string()
+    }
+
+    async fn failure(script: &str) -> String {
+        failure_within(LIMIT, script).await
+    }
+
+    #[test]
+    fn a_hello_with_a_socket_for_each_of_many_workers_and_listeners_comes_through() {
+        let one = hello(&[Socket {
+            name: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:443".into(),
+            descriptor: std::fs::File::open("/dev/null").unwrap().into(),
+        }]);
+        let sockets = vec![std::str::from_utf8(&one).unwrap(); 128 * 50].join(",");
+        let (here, there) = UnixStream::pair().unwrap();
+        let said = sockets.clone();
+        let writer = std::thread::spawn(move || Talk::new(here, LIMIT).say(said.as_bytes()));
+        assert_eq!(Talk::new(there, LIMIT).hear().unwrap(), sockets.as_bytes());
+        writer.join().unwrap().unwrap();
     }
 
     #[tokio::test]
@@ -254,17 +266,56 @@ mod tests {
     async fn a_program_that_is_not_there_is_not_started() {
         let program = Program {
             path: "/nonexistent/streamgate".into(),
-            arguments: Vec::new(),
+            ..shell("")
         };
-        assert!(Successor::start(&program, Vec::new(), |_state| Ok(())).is_err());
+        let error = Successor::start(&program, Vec::new(), |_state| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("No such file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_ended_when_its_time_is_over() {
+        // One that says nothing, and one that stops in the middle.
+        for script in [
+            "exec sleep 600",
+            r#"printf '\0\0\0\5built' >&"${STREAMGATE_HANDOVER#*:}"; exec sleep 600"#,
+        ] {
+            let told = failure_within(Duration::from_millis(500), script).await;
+            assert!(
+                told.contains("did not answer") && told.contains("signal: 9"),
+                "{told}"
+            );
+        }
     }
 
     #[tokio::test]
     async fn one_that_is_not_wanted_any_more_is_dead() {
-        let successor =
-            Successor::start(&shell("exec sleep 60"), Vec::new(), |_state| Ok(())).unwrap();
-        let entry = format!("/proc/{}", successor.process);
-        successor.abandon().await;
-        assert!(!std::path::Path::new(&entry).exists());
+        for script in [
+            "exec sleep 600",
+            r#"printf '\0\0\0\5built\0\0\0\5ready' >&"${STREAMGATE_HANDOVER#*:}"; exec sleep 600"#,
+        ] {
+            let successor = start(LIMIT, script);
+            let process = successor.process;
+            successor.abandon().await;
+            assert!(!lives(process), "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_ready_is_no_child_of_ours_once_it_is_let_go() {
+        let ready = r#"printf '\0\0\0\5built\0\0\0\5ready' >&"${STREAMGATE_HANDOVER#*:}""#;
+        // It ends when it is told to, by the end of the talk.
+        let script = format!(r#"{ready}; cat <&"${{STREAMGATE_HANDOVER#*:}}" >/dev/null"#);
+        let mut successor = start(LIMIT, &script);
+        successor.outcome().await.unwrap();
+        successor.let_go();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", successor.process));
+        let status = status.expect("it lives");
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let parent: u32 = parent.unwrap().trim().parse().unwrap();
+        assert_ne!(parent, std::process::id());
+        let entry = format!("/proc/{parent}/cmdline");
+        let parent = std::fs::read_to_string(entry).unwrap_or_default();
+        assert!(!parent.contains("the_step_itself"), "{parent}");
+        successor.release();
     }
 }
