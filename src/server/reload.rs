@@ -128,6 +128,7 @@ impl Server {
     /// Puts what the configuration says now in force, or says why not, at somebody's request.
     pub(super) fn reload(&mut self) -> Outcome {
         systemd::reloading();
+        self.watch.try_again();
         let outcome = self.try_reload();
         match &outcome {
             Outcome::Done(plan) => tracing::info!(changes = plan.line(), "reloaded"),
@@ -136,10 +137,10 @@ impl Server {
                 tracing::error!(cause = respond::chain(refusal), "reload refused");
             }
         }
-        self.watch.told = match &outcome {
-            Outcome::Refused(refusal) => Some(respond::chain(refusal)),
-            _ => None,
-        };
+        match &outcome {
+            Outcome::Refused(refusal) => self.watch.is_told(respond::chain(refusal)),
+            _ => drop(self.watch.is_well()),
+        }
         self.reloaded(&outcome);
         systemd::ready("serving");
         outcome
