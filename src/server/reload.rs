@@ -132,7 +132,12 @@ impl Server {
         let outcome = self.try_reload();
         match &outcome {
             Outcome::Done(plan) => tracing::info!(changes = plan.line(), "reloaded"),
-            Outcome::Unchanged | Outcome::Planned(_) => tracing::info!("reload: unchanged"),
+            Outcome::Unchanged | Outcome::Planned(_) => {
+                // What the system says, in `/etc/resolv.conf`, may have changed all the same.
+                let dns = self.shared.load().config.dns.clone();
+                self.workers.resolve_by(&Arc::new(dns));
+                tracing::info!("reload: unchanged");
+            }
             Outcome::Refused(refusal) => {
                 tracing::error!(cause = respond::chain(refusal), "reload refused");
             }
