@@ -270,3 +270,18 @@ fn the_one_that_is_down_for_longest_makes_room() {
     assert!(bridge.dormants().wake("a").is_some());
     assert!(bridge.dormants().wake("c").is_some());
 }
+
+#[test]
+fn logs_without_a_feed_go_with_their_bridge() {
+    let removals: [fn(&Bridge); 2] = [
+        |bridge| bridge.removed(),
+        |bridge| bridge.replaced(Duration::from_secs(60)),
+    ];
+    for remove in removals {
+        let bridge = bridge(wide());
+        lay_down(&bridge, "a", messages(3));
+        assert_eq!(bridge.dormants().len(), 1);
+        remove(&bridge);
+        assert_eq!(bridge.dormants().len(), 0);
+    }
+}
