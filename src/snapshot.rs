@@ -184,10 +184,11 @@ impl Snapshot {
         self.bridges.get(name)
     }
 
-    /// Live long streams to the servers of the route with this [`key`](crate::config::model::Route::key).
+    /// Live long streams of the route with this [`key`](crate::config::model::Route::key), a bridge's subscribers among them.
     #[must_use]
-    pub fn streams_of(&self, key: &str) -> usize {
-        self.live.get(key).map_or(0, |live| live.streams.live())
+    pub fn streams_of(&self, key: &str) -> Streams {
+        let live = self.live.get(key);
+        live.map(|live| live.streams.clone()).unwrap_or_default()
     }
 
     /// Generations of this process that live: this one, and those that a request or a stream still holds.
@@ -257,6 +258,7 @@ fn router(
             }
         };
         let live = live.get(&route.key()).ok_or(BuildError::Routes)?;
+        let streams = live.streams.with_fate(route.on_remove);
         let rule = Rule {
             host: route.host.clone(),
             path: route.path.clone(),
@@ -270,12 +272,13 @@ fn router(
                 timeouts: route.timeouts.clone(),
                 websocket: route.websocket.clone(),
                 event_streams: route.event_streams,
-                streams: live.streams.clone(),
+                streams: streams.clone(),
                 stream_limits: route.streams,
                 losses: Arc::new(Losses {
                     after_fall: after(route.on_unhealthy, config),
                     after_removal: after(route.on_remove, config),
                     route: live.removal.clone(),
+                    streams,
                 }),
                 request_fields: route.request_fields.clone(),
                 response_fields: route.response_fields.clone(),

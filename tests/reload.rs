@@ -183,3 +183,21 @@ async fn a_bridge_that_only_serves_otherwise_keeps_its_feed_and_its_log() {
     assert!(again.retry.is_some_and(|retry| retry >= 5_000));
     assert_eq!(feeds.connections(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_worker_hears_of_every_listener_however_many_there_are() {
+    let listen = |count: usize| -> String {
+        let one = |number: usize| {
+            let (high, low) = (number / 200, number % 200 + 1);
+            format!("[[listen]]\naddress = \"127.1.{high}.{low}:0\"\n")
+        };
+        (0..count).map(one).collect()
+    };
+    let route = "[[route]]\nrespond = { status = 200 }\n";
+    let gate = Gate::start(&format!("{route}{}", listen(300))).await;
+    gate.reload_well(&format!("{route}{}", listen(600))).await;
+    let all = gate.log.since(0);
+    let told = |words: &str| all.iter().filter(|line| line.message() == words).count();
+    assert_eq!(told("listening"), 600);
+    assert_eq!(told("a worker does not take commands any more"), 0);
+}

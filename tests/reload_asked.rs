@@ -7,7 +7,8 @@ use tokio::net::UnixStream;
 
 use crate::bridge::bridge;
 use crate::harness::{
-    ADMIN, Admin, Backend, Directory, Gate, Head, Outcome, Wire, echo_http, run_program, within,
+    ADMIN, Admin, Backend, Directory, Gate, H2Client, Head, Outcome, Subscriber, Wire, echo_http,
+    run_program, within,
 };
 use crate::tunnel::open_tunnel;
 
@@ -230,6 +231,135 @@ async fn old_configurations_are_freed_with_their_streams() {
     for (mut client, mut exchange) in held {
         exchange.answer("200 OK", "done").await;
         assert_eq!(client.head().await.status(), 200);
+    }
+    admin
+        .counts(&[("streamgate_configurations_live", 1.0)])
+        .await;
+}
+
+/// A server's route and a bridge's, whose streams have this fate.
+fn both(backend: &Backend, feeds: &Backend, fate: &str) -> String {
+    let upstream = format!(
+        "{}[[route]]\npath = \"/ws\"\nupstream = \"app\"\n",
+        backend.upstream("app")
+    );
+    let bridge =
+        bridge(feeds, "").replace("[bridge.live]", "[bridge.live]\nidle = { linger = \"1s\" }");
+    let fated = format!("{upstream}{bridge}").replace(
+        "[[route]]\n",
+        &format!("[[route]]\non_remove = \"{fate}\"\n"),
+    );
+    format!(
+        "{fated}[[route]]\npath = \"/other/{{room}}\"\nbridge = \"live\"\n[[route]]\npath = \"/more\"\nupstream = \"app\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plan_says_of_streams_of_every_age_is_what_happens() {
+    let (mut backend, mut feeds) = (Backend::by_hand().await, Backend::by_hand().await);
+    let start = whole(&format!("{SOCKET}{}", both(&backend, &feeds, "keep")));
+    let gate = Gate::start(&start).await;
+    let (mut kept, mut kept_server) = open_tunnel(&gate, &mut backend).await;
+    let (mut kept_subscriber, mut feed) = crate::bridge::open(&gate, &mut feeds).await;
+    let closing = whole(&format!("{SOCKET}{}", both(&backend, &feeds, "close")));
+    let outcome = reload(&gate, &closing, &[]).await;
+    assert_eq!(outcome.code, 0, "{}", outcome.said);
+    let (mut closed, _closed_server) = open_tunnel(&gate, &mut backend).await;
+    let mut closed_subscriber = Subscriber::open(&gate, "/live/a", None).await;
+    closed_subscriber.opened().await;
+    let rest = both(&backend, &feeds, "close");
+    let rest = rest
+        .replace("path = \"/ws\"", "path = \"/new-ws\"")
+        .replace("path = \"/live/{room}\"", "path = \"/new/{room}\"");
+    let rest = whole(&format!("{SOCKET}{rest}"));
+    let (plan, done) = (
+        reload(&gate, &rest, &["--plan"]).await.said,
+        reload(&gate, &rest, &[]).await.said,
+    );
+    for route in ["/ws", "/live/{room}"] {
+        let line = format!("route `{route}`: removed, 1 live stream kept, 1 live stream closed\n");
+        assert!(plan.contains(&line), "{line}: {plan}");
+    }
+    let changes = |said: &str| said.split_once('\n').map(|(_, changes)| changes.to_owned());
+    assert_eq!(changes(&plan), changes(&done));
+    assert_eq!(closed.raw_until_close().await[2..4], [0x03, 0xe9]);
+    closed_subscriber.until_end().await;
+    kept_server.wire.send("as ever").await;
+    assert_eq!(kept.raw(7).await, b"as ever");
+    feed.text("still fed").await;
+    assert_eq!(kept_subscriber.message().await, "still fed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_ask_for_at_once_is_done_a_few_times_and_each_is_answered() {
+    let start = whole(&(SOCKET.to_owned() + &route("/one")));
+    let gate = Gate::start(&start).await;
+    let mark = gate.log.mark();
+    let all = (0..100).map(|_| ask(&gate, "POST", "/api/reload"));
+    for (head, text) in futures_util::future::join_all(all).await {
+        assert_eq!(head.status(), 200, "{text}");
+    }
+    let reloads = gate.log.since(mark);
+    let reloads = reloads
+        .iter()
+        .filter(|line| line.message() == "reload: unchanged")
+        .count();
+    assert!((1..=50).contains(&reloads), "{reloads} reloads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_to_the_admin_address_do_not_keep_the_operator_out() {
+    let start = format!(
+        "[admin]\naddress = \"127.0.0.1:0\"\nsocket = \"admin.sock\"\n{}",
+        route("/one")
+    );
+    let start = whole(&start);
+    let gate = Gate::start(&start).await;
+    let admin = Admin::of(&gate).await;
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        idle.push(crate::harness::connect(admin.address).await);
+    }
+    let begun = std::time::SystemTime::now();
+    let outcome = reload(&gate, &start, &[]).await;
+    assert_eq!(outcome.code, 0, "{}", outcome.said);
+    // Shorter than an idle connection is borne with.
+    assert!(begun.elapsed().unwrap().as_secs() < 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_idle_holds_no_old_configuration() {
+    let backend = Backend::that(echo_http).await;
+    let mut feeds = Backend::by_hand().await;
+    let (app, feed) = (backend.address(), feeds.address());
+    let text = format!(
+        "{ADMIN}[upstream.app]\nservers = [\"http://{app}\"]\n\
+         health = {{ path = \"/\", interval = \"100ms\" }}\n\
+         [[route]]\npath = \"/app\"\nupstream = \"app\"\n\
+         [bridge.live]\nsource = \"ws://{feed}/feed\"\nidle = {{ eager = true }}\n\
+         [[route]]\npath = \"/live\"\nbridge = \"live\"\n"
+    );
+    let gate = Gate::start(&text).await;
+    let admin = Admin::of(&gate).await;
+    let _feed = feeds.feed().await;
+    let mut idle = Vec::new();
+    for round in 0..10 {
+        // Connections of all kinds that have had an answer, and one of a server that is kept.
+        let mut clear = Wire::new(crate::harness::connect(gate.http).await);
+        clear
+            .send("GET /app HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        assert_eq!(clear.head().await.status(), 200);
+        clear.text().await;
+        let mut client = H2Client::connect(&gate).await;
+        assert_eq!(client.get("/app").await.head.status(), 200);
+        idle.push((clear, client));
+        let more = route(&format!("/round/{round}"));
+        let timeouts = format!(
+            "[upstream.more]\nservers = [\"http://{app}\"]\nconnect_timeout = \"{}s\"\n",
+            round + 1
+        );
+        gate.reload_well(&format!("{text}{more}{timeouts}")).await;
     }
     admin
         .counts(&[("streamgate_configurations_live", 1.0)])

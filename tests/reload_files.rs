@@ -171,3 +171,23 @@ async fn a_file_that_means_the_same_changes_nothing_and_watching_can_end() {
     let told = logged(&gate, mark, "reloaded").await;
     assert_eq!(told.text("changes").unwrap(), "route `/b`: added");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_a_file_that_is_gone_refuses_the_reload() {
+    let start = format!("include = [\"routes.d/*.toml\"]\n{WATCHED}{LISTEN}");
+    let directory = Directory::new();
+    leaf(&["localhost"]).write(directory.path(), "gate");
+    let at = |name: &str| directory.path().join(name);
+    std::fs::create_dir(at("routes.d")).unwrap();
+    std::fs::write(at("a.toml"), route("/a")).unwrap();
+    symlink("../a.toml", at("routes.d/a.toml")).unwrap();
+    let gate = Gate::start_in(directory, &start).await;
+    let mark = gate.log.mark();
+    std::fs::remove_file(gate.directory().path().join("a.toml")).unwrap();
+    let refused = logged(&gate, mark, "reload refused").await;
+    assert!(refused.text("cause").unwrap().contains("routes.d/a.toml"));
+    assert_eq!(gate.get("/a").await.1, "/a");
+    put(gate.directory().path(), "a.toml", &route("/b"));
+    logged(&gate, mark, "reloaded").await;
+    assert_eq!(gate.get("/b").await.1, "/b");
+}

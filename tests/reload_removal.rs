@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::bridge::bridge;
-use crate::harness::{Backend, Gate, Line, Subscriber, TlsWire, echo_http, within};
+use crate::harness::{
+    Backend, Gate, H2Client, H2Response, H2Tunnel, Line, Subscriber, TlsWire, VERSION_13,
+    echo_http, within,
+};
 use crate::tunnel::handshake;
 
 const FATES: [&str; 3] = ["keep", "drain", "close"];
@@ -134,4 +137,59 @@ async fn subscribers_of_a_removed_bridge_end_as_their_route_says() {
     feed.ends_within(Duration::from_secs(10)).await;
     let (head, _) = Subscriber::ask(&gate, "/live/a", None).await;
     assert_eq!(head.status(), 200, "the other route answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_inside_http2_end_as_their_route_says_too() {
+    let other = Backend::that(echo_http).await;
+    let (mut first, mut feeds) = (Backend::by_hand().await, Backend::by_hand().await);
+    let listen = crate::tunnel_h2::LISTEN;
+    let bridged = bridge(&feeds, "idle = { linger = \"1s\" }") + "on_remove = \"close\"\n";
+    let start = format!(
+        "{}{}{bridged}{SERVER}{listen}",
+        first.upstream("app"),
+        routes("app")
+    );
+    let gate = Gate::start(&start).await;
+    let mut client = H2Client::connect(&gate).await;
+    let mut tunnels = Vec::new();
+    let mut sources = Vec::new();
+    for fate in ["keep", "close"] {
+        let path = format!("/ws/{fate}");
+        let (response, up) = client.connect_to(&path, VERSION_13).await;
+        let mut exchange = first.next().await;
+        let answer = exchange.switching_protocols("");
+        exchange.wire.send(answer).await;
+        tunnels.push((H2Tunnel::opened(response, up).await, exchange));
+        let path = format!("https://localhost/events/{fate}");
+        let request = http::Request::get(path).body(()).unwrap();
+        let (response, _) = client.begin(request, true).await;
+        let mut source = first.next().await;
+        source.answer_in_chunks("text/event-stream").await;
+        source.wire.send_chunk("data: one\n\n").await;
+        let mut events = H2Response::from(within("a head", response).await.unwrap());
+        assert_eq!(events.piece().await.unwrap().unwrap(), "data: one\n\n");
+        sources.push((events, source));
+    }
+    let mut subscriber = client.get("/live/a").await;
+    let _feed = feeds.feed().await;
+    // The streams began two configurations before their routes go.
+    gate.reload_well(&format!("{start}[log]\naccess = true\nlevel = \"debug\"\n"))
+        .await;
+    gate.reload_well(&format!("{}{SERVER}{listen}", other.for_everything()))
+        .await;
+    let close = tunnels[1].0.down.piece().await.unwrap().unwrap();
+    assert_eq!(close[2..4], [0x03, 0xe9], "{close:?}");
+    let retry = sources[1].0.piece().await.unwrap().unwrap();
+    assert!(retry.starts_with(b"retry: "), "{retry:?}");
+    assert_eq!(sources[1].0.piece().await, Ok(None));
+    while let Some(_prelude) = subscriber.piece().await.unwrap() {}
+    // The others go on.
+    tunnels[0].1.wire.send("as ever").await;
+    assert_eq!(tunnels[0].0.raw(7).await, b"as ever");
+    sources[0].1.wire.send_chunk("data: two\n\n").await;
+    assert_eq!(
+        sources[0].0.piece().await.unwrap().unwrap(),
+        "data: two\n\n"
+    );
 }

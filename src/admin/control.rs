@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::State;
 use super::serve::{body, text};
 
-/// Wishes that wait at the same time; more are sent away.
-const WISHES: usize = 16;
+/// Wishes that wait at the same time: one of each connection.
+const WISHES: usize = super::CONNECTIONS;
 
 /// How long a wish may wait for its turn and its answer.
 const LIMIT: Duration = Duration::from_secs(25);

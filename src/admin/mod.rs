@@ -37,7 +37,7 @@ use unix::Socket;
 
 pub use unix::{Living, SocketError};
 
-/// Connections at the same time. More wait in the kernel.
+/// Connections at the same time on each of its sockets, so that nobody on one keeps others from the other. More wait in the kernel.
 const CONNECTIONS: usize = 32;
 
 /// How long accepting pauses when the process has run out of something.
@@ -62,7 +62,6 @@ struct State {
     wishes: mpsc::Sender<Ask>,
     /// How the last reload went, as JSON.
     last: RefCell<Option<Bytes>>,
-    connections: Arc<Semaphore>,
     /// Cancelled when the process ends.
     over: CancellationToken,
 }
@@ -116,7 +115,6 @@ impl Admin {
             draining: Cell::new(false),
             wishes,
             last: RefCell::new(None),
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
             over: CancellationToken::new(),
         };
         let admin = Self {
@@ -295,9 +293,10 @@ impl Door {
 }
 
 async fn accept(door: Door, state: Rc<State>, removed: CancellationToken) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let next = async {
-            let permit = state.connections.clone().acquire_owned().await;
+            let permit = connections.clone().acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
             door.next().await.map(|visitor| (visitor, permit))
         };

@@ -143,11 +143,14 @@ impl Bridge {
 
     /// A reload has removed it. What becomes of its subscribers their routes say.
     pub fn removed(&self) {
+        // Nobody opens their channels any more; the last client that is kept may stay for long.
+        self.dormants().clear();
         self.live.removal.tell();
     }
 
     /// A reload has put another in its place. Its subscribers end, spread over `window`, and come back to that one.
     pub fn replaced(&self, window: Duration) {
+        self.dormants().clear();
         // Once is enough: who is told a second time is about to end.
         let _ = self.live.successor.set(window);
         self.live.removal.tell();

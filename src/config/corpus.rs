@@ -329,6 +329,33 @@ fn secrets_come_from_files_and_credentials() {
 }
 
 #[test]
+fn a_certificate_and_its_key_may_be_credentials() {
+    let scratch = Scratch::new();
+    scratch.write_certificate("run/a");
+    scratch.write(
+        "main.toml",
+        format!(
+            "{LISTEN}[[listen]]\naddress = \"127.0.0.1:443\"\ntls = true\n[[tls.certificate]]\n\
+             cert = {{ file = \"run/a.pem\" }}\nkey = {{ credential = \"a.key\" }}\n\
+             [upstream.x]\nservers = [\"https://h\"]\n\
+             tls = {{ verify = false, client_cert = {{ credential = \"a.pem\" }}, client_key = {{ credential = \"a.key\" }} }}\n"
+        ),
+    );
+    let run = scratch.0.join("run").display().to_string();
+    let env: Variables = [("CREDENTIALS_DIRECTORY".to_owned(), run)].into();
+    let config = load(&scratch.0.join("main.toml"), &env).unwrap();
+    assert_eq!(config.tls.certificates[0].names, ["localhost"]);
+    // They are looked at for changes.
+    let files: BTreeSet<PathBuf> = config.files.into_iter().collect();
+    assert_eq!(
+        files,
+        ["main.toml", "run/a.pem", "run/a.key"]
+            .map(|name| scratch.0.join(name))
+            .into()
+    );
+}
+
+#[test]
 fn included_files_append_and_start_paths_from_themselves() {
     let scratch = Scratch::new();
     scratch.write_certificate("sub/certs/a");

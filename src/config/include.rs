@@ -245,6 +245,10 @@ impl Reading<'_> {
             self.directories.push(directory.to_owned());
         }
         match find(&wanted) {
+            // Told once, and not for each of them.
+            Ok(found) if self.seen.len() + found.len() > MAX_FILES => {
+                self.tell(pattern.place, &too_many());
+            }
             Ok(found) => {
                 for path in found {
                     self.include_file(&path, pattern.place, chain, paths);
@@ -276,7 +280,7 @@ impl Reading<'_> {
             return;
         }
         if self.seen.len() >= MAX_FILES {
-            return self.tell(place, &format!("more than {MAX_FILES} files are included"));
+            return self.tell(place, &too_many());
         }
         self.seen.push((identity.clone(), place));
         paths.push(path.to_owned());
@@ -298,6 +302,10 @@ impl Reading<'_> {
         self.complete = false;
         self.diagnostics.error(place, message);
     }
+}
+
+fn too_many() -> String {
+    format!("more than {MAX_FILES} files are included")
 }
 
 /// The files that a pattern means, sorted: one, or with `*` in its last part any number.
@@ -330,7 +338,9 @@ fn find(pattern: &Path) -> Result<Vec<PathBuf>, String> {
             entry.map_err(|error| format!("`{}` cannot be read: {error}", directory.display()))?;
         let name = entry.file_name();
         let path = directory.join(&name);
-        if name.to_str().is_some_and(|name| matches(last, name)) && path.is_file() {
+        // A link that leads nowhere is opened, and told: what it stands for would else be gone without a word.
+        let may_be_read = || fs::metadata(&path).map_or(true, |found| found.is_file());
+        if name.to_str().is_some_and(|name| matches(last, name)) && may_be_read() {
             found.push(path);
         }
     }

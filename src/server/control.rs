@@ -80,11 +80,11 @@ impl Server {
         let outcome = self.try_reload();
         match &outcome {
             Outcome::Done(plan) => {
-                self.watch.told = None;
+                self.watch.is_well();
                 tracing::info!(changes = plan.line(), "reloaded");
             }
             Outcome::Unchanged | Outcome::Planned(_) => {
-                if self.watch.told.take().is_none() {
+                if !self.watch.is_well() {
                     tracing::debug!("files changed, and nothing of what they mean");
                     return;
                 }

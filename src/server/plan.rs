@@ -204,16 +204,23 @@ fn routes(config: &Config) -> BTreeMap<Arc<str>, Route> {
 }
 
 fn route_effects(before: &Snapshot, key: &str, stays: bool) -> Vec<String> {
-    let live = before.streams_of(key);
-    if live == 0 {
-        return Vec::new();
-    }
-    let streams = count(live, "live stream");
-    if stays {
+    let streams = before.streams_of(key);
+    if stays && streams.live() > 0 {
+        let streams = count(streams.live(), "live stream");
         return vec![format!("{streams} kept as they began")];
     }
-    let is_it = |route: &Route| *route.key() == *key;
-    vec![format!("{streams} {}", fate(&before.config, is_it))]
+    // A stream has the fate that its route gave it when it began.
+    let living = StreamFate::ALL.map(|fate| (fate, streams.live_with(fate)));
+    let living = living.into_iter().filter(|(_, number)| *number > 0);
+    living
+        .map(|(fate, number)| {
+            format!(
+                "{} {}",
+                count(number, "live stream"),
+                word(fate, &before.config)
+            )
+        })
+        .collect()
 }
 
 fn upstream_effects(before: &Snapshot, name: &str, new: Option<&Upstream>) -> Vec<String> {
@@ -230,7 +237,10 @@ fn upstream_effects(before: &Snapshot, name: &str, new: Option<&Upstream>) -> Ve
         }
         let mut effect = format!("server `{}` removed", endpoint.addr());
         if endpoint.live() > 0 {
-            let live = count(endpoint.live(), "request or stream");
+            let live = match endpoint.live() {
+                1 => "1 request or stream".to_owned(),
+                more => format!("{more} requests or streams"),
+            };
             let fate = fate(&before.config, leads_here);
             effect = format!("{effect} with {live} under way (streams {fate})");
         }
@@ -284,10 +294,17 @@ fn fate(config: &Config, is_concerned: impl Fn(&Route) -> bool) -> String {
         }
     }
     match fates[..] {
-        [StreamFate::Keep] | [] => "kept".to_owned(),
-        [StreamFate::Close] => "closed".to_owned(),
-        [StreamFate::Drain] => drained(config.server.drain_timeout),
+        [] => word(StreamFate::Keep, config),
+        [fate] => word(fate, config),
         _ => "kept, drained or closed as the `on_remove` of their routes says".to_owned(),
+    }
+}
+
+fn word(fate: StreamFate, config: &Config) -> String {
+    match fate {
+        StreamFate::Keep => "kept".to_owned(),
+        StreamFate::Drain => drained(config.server.drain_timeout),
+        StreamFate::Close => "closed".to_owned(),
     }
 }
 

@@ -128,18 +128,24 @@ impl Server {
     /// Puts what the configuration says now in force, or says why not, at somebody's request.
     pub(super) fn reload(&mut self) -> Outcome {
         systemd::reloading();
+        self.watch.try_again();
         let outcome = self.try_reload();
         match &outcome {
             Outcome::Done(plan) => tracing::info!(changes = plan.line(), "reloaded"),
-            Outcome::Unchanged | Outcome::Planned(_) => tracing::info!("reload: unchanged"),
+            Outcome::Unchanged | Outcome::Planned(_) => {
+                // What the system says, in `/etc/resolv.conf`, may have changed all the same.
+                let dns = self.shared.load().config.dns.clone();
+                self.workers.resolve_by(&Arc::new(dns));
+                tracing::info!("reload: unchanged");
+            }
             Outcome::Refused(refusal) => {
                 tracing::error!(cause = respond::chain(refusal), "reload refused");
             }
         }
-        self.watch.told = match &outcome {
-            Outcome::Refused(refusal) => Some(respond::chain(refusal)),
-            _ => None,
-        };
+        match &outcome {
+            Outcome::Refused(refusal) => self.watch.is_told(respond::chain(refusal)),
+            _ => drop(self.watch.is_well()),
+        }
         self.reloaded(&outcome);
         systemd::ready("serving");
         outcome

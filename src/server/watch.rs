@@ -36,9 +36,11 @@ pub(super) struct Watch {
     places: Places,
     shared: Arc<Shared>,
     watched: Option<Watched>,
+    /// Why not everything is watched that should be, once that was told.
+    trouble: Option<String>,
     burst: Option<Burst>,
     /// Why the last change was refused, once that was told.
-    pub(super) told: Option<String>,
+    told: Option<String>,
     /// The same before it is told: the file may have been half written.
     suspected: Option<String>,
 }
@@ -83,6 +85,7 @@ impl Watch {
             places: Places::default(),
             shared: Arc::default(),
             watched: None,
+            trouble: None,
             burst: None,
             told: None,
             suspected: None,
@@ -103,6 +106,24 @@ impl Watch {
         self.suspected = None;
         self.told = Some(cause.to_owned());
         true
+    }
+
+    /// A change was refused for this `cause`, and that is told.
+    pub(super) fn is_told(&mut self, cause: String) {
+        self.told = Some(cause);
+    }
+
+    /// The files are good. Says whether it was told that they are not.
+    pub(super) fn is_well(&mut self) -> bool {
+        self.suspected = None;
+        self.told.take().is_some()
+    }
+
+    /// Somebody asks for a reload: what could not be watched may be possible now. (Changes of files would be too many tries.)
+    pub(super) fn try_again(&mut self) {
+        if self.trouble.is_some() {
+            self.watched = None;
+        }
     }
 
     /// Watches, or no longer.
@@ -156,24 +177,34 @@ impl Watch {
         if !lost && self.watched.as_ref().is_some_and(as_before) {
             return;
         }
-        match begin(&spots, &self.shared) {
-            Ok(watcher) => {
-                // The old one goes only now: in between both have told.
-                self.watched = Some(Watched {
-                    spots,
-                    _watcher: watcher,
-                });
-                self.shared.changed.notify_one();
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the configuration's files cannot be watched: SIGHUP reloads");
-                self.watched = None;
-            }
+        // What it holds may be what the next one lacks. What changes in between is seen too: all is read once more.
+        self.watched = None;
+        let (watcher, trouble) = match begin(&spots, &self.shared) {
+            Ok((watcher, trouble)) => (Some(watcher), trouble),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        if let Some(cause) = &trouble
+            && self.trouble != trouble
+        {
+            tracing::warn!(
+                cause,
+                "not all files of the configuration are watched: SIGHUP reloads"
+            );
         }
+        self.trouble = trouble;
+        self.watched = watcher.map(|watcher| Watched {
+            spots,
+            _watcher: watcher,
+        });
+        self.shared.changed.notify_one();
     }
 }
 
-fn begin(spots: &Spots, shared: &Arc<Shared>) -> notify::Result<RecommendedWatcher> {
+/// With what of it cannot be watched, if there is any. The rest is.
+fn begin(
+    spots: &Spots,
+    shared: &Arc<Shared>,
+) -> notify::Result<(RecommendedWatcher, Option<String>)> {
     let (counting, shared) = (spots.clone(), shared.clone());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let counts = match &event {
@@ -189,15 +220,17 @@ fn begin(spots: &Spots, shared: &Arc<Shared>) -> notify::Result<RecommendedWatch
             shared.changed.notify_one();
         }
     })?;
+    let mut trouble = None;
     for (directory, ..) in &spots.directories {
         // One that has gone since is missed where it would come again.
-        if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive)
+        if let Err(mut error) = watcher.watch(directory, RecursiveMode::NonRecursive)
             && directory.exists()
         {
-            return Err(error);
+            error.paths.clear();
+            trouble.get_or_insert_with(|| format!("`{}`: {error}", directory.display()));
         }
     }
-    Ok(watcher)
+    Ok((watcher, trouble))
 }
 
 impl Spots {

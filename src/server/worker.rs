@@ -25,8 +25,10 @@ use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::upstream::resolve;
 
-/// Commands that wait for a worker at most. They come from reloads and from the drain.
-const COMMANDS: usize = 256;
+/// Commands that wait for a worker at most. They come from reloads and from the drain; a configuration with many listeners gives
+/// one for each of them at once, and a socket that a worker never hears of is one whose clients nobody answers. Only what
+/// waits takes memory.
+const COMMANDS: usize = 65_536;
 
 /// How long tasks may take to end after the last connection has.
 const TAIL: Duration = Duration::from_millis(500);

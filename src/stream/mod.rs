@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::lifecycle::drain::{self, Living};
 use crate::lifecycle::removal::Removal;
+use crate::limits::Streams;
 use crate::observe::access::End;
 use crate::upstream::Lease;
 
@@ -47,6 +48,8 @@ pub struct Losses {
     pub after_removal: AfterLoss,
     /// Tells that the route is removed.
     pub route: Removal,
+    /// The streams of the route, where its subscribers count too.
+    pub streams: Streams,
 }
 
 impl Losses {
@@ -57,6 +60,7 @@ impl Losses {
             after_fall: AfterLoss::Keep,
             after_removal: AfterLoss::Keep,
             route: Removal::default(),
+            streams: Streams::default(),
         }
     }
 

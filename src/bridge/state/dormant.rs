@@ -63,6 +63,11 @@ impl Dormants {
         }
     }
 
+    /// Lets go of all.
+    pub(in crate::bridge) fn clear(&mut self) {
+        self.by_key.clear();
+    }
+
     /// The readers' sides of all.
     pub(in crate::bridge) fn logs(&self) -> Vec<Arc<Log>> {
         let all = self.by_key.values();

@@ -310,3 +310,18 @@ fn a_state_larger_than_the_memory_there_is_takes_no_more_also_while_it_is_read()
         assert!(view.floor() < 101, "each has its share");
     }
 }
+
+#[test]
+fn logs_without_a_feed_go_with_their_bridge() {
+    let removals: [fn(&Bridge); 2] = [
+        |bridge| bridge.removed(),
+        |bridge| bridge.replaced(Duration::from_secs(60)),
+    ];
+    for remove in removals {
+        let bridge = bridge(wide());
+        lay_down(&bridge, "a", messages(3));
+        assert_eq!(bridge.dormants().len(), 1);
+        remove(&bridge);
+        assert_eq!(bridge.dormants().len(), 0);
+    }
+}

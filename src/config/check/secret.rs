@@ -1,11 +1,14 @@
 //! `connect.headers`: values from the text, from files and from systemd. No message holds a value.
 
+use std::path::PathBuf;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::check::Context;
 use crate::config::env::{self, SecretError};
 use crate::config::schema::decode::Located;
 use crate::config::schema::feed::{Headers, Secret};
+use crate::config::schema::scalar::Text;
 
 /// Resolves the values. Each is marked sensitive, so that nothing prints it.
 pub(crate) fn headers(table: &Headers, context: &mut Context<'_>) -> HeaderMap {
@@ -49,13 +52,24 @@ pub(crate) fn resolve(secret: &Located<Secret>, context: &mut Context<'_>) -> Op
     match found {
         Ok(value) => Some(value),
         Err(error) => {
-            let cause = match &error {
-                SecretError::Unreadable(source) => format!(": {source}"),
-                _ => String::new(),
-            };
-            let message = format!("`{}` {error}{cause}", context.typed(text.place));
-            context.diagnostics.error(text.place, message);
+            tell(&error, text, context);
             None
         }
     }
+}
+
+/// The file of a credential. `None`: there can be none, and that has been told.
+pub(super) fn credential(name: &Located<Text>, context: &mut Context<'_>) -> Option<PathBuf> {
+    env::credential_path(&name.value.value, context.env)
+        .map_err(|error| tell(&error, name, context))
+        .ok()
+}
+
+fn tell(error: &SecretError, text: &Located<Text>, context: &mut Context<'_>) {
+    let cause = match error {
+        SecretError::Unreadable(source) => format!(": {source}"),
+        _ => String::new(),
+    };
+    let message = format!("`{}` {error}{cause}", context.typed(text.place));
+    context.diagnostics.error(text.place, message);
 }

@@ -5,8 +5,7 @@ use std::error::Error;
 use crate::config::check::{Context, tls};
 use crate::config::diagnostic::Place;
 use crate::config::model::{Certificate, Server};
-use crate::config::schema::decode::{Field, Located};
-use crate::config::schema::scalar::Text;
+use crate::config::schema::decode::Field;
 use crate::config::schema::table::Table;
 use crate::config::schema::upstream::{Upstream, UpstreamTls};
 use crate::net::Scheme;
@@ -121,20 +120,20 @@ fn identity(table: &UpstreamTls, context: &mut Context<'_>) -> Option<Option<Cer
     match (cert.located(), key.located()) {
         (Some(cert), Some(key)) => tls::pair(cert, key, context).map(Some),
         (None, None) => (cert.is_absent() && key.is_absent()).then_some(None),
-        (Some(given), None) => half(given, key.is_absent(), "client_key", context),
-        (None, Some(given)) => half(given, cert.is_absent(), "client_cert", context),
+        (Some(given), None) => half(given.place, key.is_absent(), "client_key", context),
+        (None, Some(given)) => half(given.place, cert.is_absent(), "client_cert", context),
     }
 }
 
 fn half(
-    given: &Located<Text>,
+    given: Place,
     absent: bool,
     missing: &str,
     context: &mut Context<'_>,
 ) -> Option<Option<Certificate>> {
     if absent {
         let message = format!("`{missing}` is missing: a certificate is shown with its key");
-        context.diagnostics.error(given.place, message);
+        context.diagnostics.error(given, message);
     }
     None
 }

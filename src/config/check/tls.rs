@@ -2,12 +2,14 @@
 
 use std::error::Error;
 
-use crate::config::check::Context;
+use std::path::PathBuf;
+
+use crate::config::check::{Context, secret};
 use crate::config::model::{Tls, TlsVersion};
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
 use crate::config::schema::table::Table;
-use crate::config::schema::tls;
+use crate::config::schema::tls::{self, PemFile};
 use crate::tls::certificates::{self, Certificate, CertificateError, Part};
 
 pub(crate) fn check(
@@ -41,7 +43,7 @@ fn load(table: &tls::Certificate, context: &mut Context<'_>) -> Option<Certifica
     let (cert, key) = (cert?, key?);
     let certificate = pair(cert, key, context)?;
     if certificate.names.is_empty() {
-        let typed = context.typed(cert.place);
+        let typed = context.typed(cert.value.text().place);
         let message =
             format!("`{typed}` has no DNS names: only as the first certificate is it shown");
         context.diagnostics.warning(cert.place, message);
@@ -51,13 +53,15 @@ fn load(table: &tls::Certificate, context: &mut Context<'_>) -> Option<Certifica
 
 /// A certificate from two files that were named.
 pub(super) fn pair(
-    cert: &Located<Text>,
-    key: &Located<Text>,
+    cert: &Located<PemFile>,
+    key: &Located<PemFile>,
     context: &mut Context<'_>,
 ) -> Option<Certificate> {
-    let (cert_path, key_path) = (context.path(cert), context.path(key));
+    let (cert_path, key_path) = (path(cert, context), path(key, context));
+    let (cert_path, key_path) = (cert_path?, key_path?);
     context.note_read(&cert_path);
     context.note_read(&key_path);
+    let (cert, key) = (cert.value.text(), key.value.text());
     // Both files are looked at before either stops it.
     let chain =
         certificates::load_chain(&cert_path).map_err(|error| tell(&error, cert, key, context));
@@ -69,12 +73,20 @@ pub(super) fn pair(
         .ok()
 }
 
+/// `None`: there is no such credential, and that has been told.
+fn path(file: &Located<PemFile>, context: &mut Context<'_>) -> Option<PathBuf> {
+    match &file.value {
+        PemFile::Path(path) => Some(context.path(path)),
+        PemFile::Credential(name) => secret::credential(name, context),
+    }
+}
+
 fn required<'a>(
-    field: &'a Field<Text>,
+    field: &'a Field<PemFile>,
     name: &str,
     table: &tls::Certificate,
     context: &mut Context<'_>,
-) -> Option<&'a Located<Text>> {
+) -> Option<&'a Located<PemFile>> {
     if field.is_absent() && !table.has_unknown_key() {
         context.diagnostics.error(
             table.place(),

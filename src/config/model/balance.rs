@@ -109,3 +109,8 @@ pub enum StreamFate {
     /// They end at once.
     Close,
 }
+
+impl StreamFate {
+    /// Each of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Keep, Self::Drain, Self::Close];
+}

@@ -1,7 +1,12 @@
 //! `[tls]` and `[[tls.certificate]]`.
 
+use toml::Spanned;
+use toml::de::DeValue;
+
 use crate::config::model::TlsVersion;
 use crate::config::schema::collection::Tables;
+use crate::config::schema::decode::{Decode, Located, Reader, mismatch};
+use crate::config::schema::feed::Secret;
 use crate::config::schema::scalar::{OneOf, Text, Word};
 use crate::config::schema::table::table;
 
@@ -21,10 +26,56 @@ table! {
 table! {
     /// `[[tls.certificate]]`: a certificate with its key.
     Certificate, "`[[tls.certificate]]`", "a table, `[[tls.certificate]]`" {
-        /// The chain as PEM, the server's own certificate first. A path relative to this file. Required.
-        cert: Text,
-        /// The private key as PEM, without a passphrase. A path relative to this file. Required.
-        key: Text,
+        /// The chain as PEM, the server's own certificate first. A path relative to this file, or like `key`. Required.
+        cert: PemFile,
+        /// The private key as PEM, without a passphrase. A path relative to this file, also as `{ file = "…" }`, or
+        /// `{ credential = "name" }`. Required.
+        key: PemFile,
+    }
+}
+
+/// How a section of PEM begins (RFC 7468 §2).
+const PEM: &str = "-----BEGIN";
+
+/// Where a certificate or a key lies.
+#[derive(Debug)]
+pub(crate) enum PemFile {
+    /// At this path.
+    Path(Located<Text>),
+    /// Passed on by systemd, under this name.
+    Credential(Located<Text>),
+}
+
+impl Decode for PemFile {
+    const EXPECTED: &'static str = "a path, `{ file = \"…\" }` or `{ credential = \"…\" }`";
+
+    fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        if !matches!(value.get_ref(), DeValue::String(_) | DeValue::Table(_)) {
+            mismatch(value, Self::EXPECTED, reader);
+            return None;
+        }
+        let place = reader.place(value.span());
+        match Secret::decode(value, reader)? {
+            Secret::Inline(text) if text.value.contains(PEM) => {
+                // Nobody is to read a key in a log.
+                reader.diagnostics.cover(place);
+                let message = "expected a path, found the PEM itself";
+                reader.diagnostics.error(place, message);
+                None
+            }
+            Secret::Inline(value) => Some(Self::Path(Located { value, place })),
+            Secret::File(path) => Some(Self::Path(path)),
+            Secret::Credential(name) => Some(Self::Credential(name)),
+        }
+    }
+}
+
+impl PemFile {
+    /// What was typed.
+    pub(crate) fn text(&self) -> &Located<Text> {
+        match self {
+            Self::Path(text) | Self::Credential(text) => text,
+        }
     }
 }
 

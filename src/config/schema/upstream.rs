@@ -12,6 +12,7 @@ use crate::config::schema::collection::List;
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
 use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Text, Word};
 use crate::config::schema::table::{Table, decode_table, table};
+use crate::config::schema::tls::PemFile;
 use crate::config::schema::url::{self, Url};
 use crate::config::units::{DAY, HOUR, MINUTE, Period, SECOND, TimeLimit};
 use crate::net::{Place, Scheme, ServerAddr};
@@ -63,10 +64,12 @@ table! {
         ca: Text,
         /// The name that the server's certificate must have, and that is asked for (SNI). Default: the host of its URL.
         server_name: TlsName,
-        /// A certificate for servers that ask who we are: the chain as PEM. A path relative to this file.
-        client_cert: Text,
-        /// Its private key as PEM, without a passphrase. A path relative to this file.
-        client_key: Text,
+        /// A certificate for servers that ask who we are: the chain as PEM. A path relative to this file, or like
+        /// `client_key`.
+        client_cert: PemFile,
+        /// Its private key as PEM, without a passphrase. A path relative to this file, also as `{ file = "…" }`, or
+        /// `{ credential = "name" }`.
+        client_key: PemFile,
         /// Whether the server's certificate is checked. Default `true`; with `false` anybody in between can read along.
         verify: bool,
     }
