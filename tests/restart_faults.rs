@@ -209,13 +209,18 @@ async fn a_stop_while_a_new_process_hangs_ends_both() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_new_process_is_no_child_of_the_old_one() {
-    let backend = Backend::that(echo_http).await;
-    let mut gate = Gate::start(&backend.for_everything()).await;
+    let echo = Backend::that(echo_websocket).await;
+    let mut gate = Gate::start(&format!("{}{LONG_DRAIN}", echo.for_everything())).await;
     let old = gate.process();
+    // With this the old one lives on.
+    let mut socket = held(&gate).await;
     gate.restart().await;
     let status = std::fs::read_to_string(format!("/proc/{}/status", gate.process())).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
     assert_ne!(parent.unwrap().trim(), old.to_string());
+    let children = std::fs::read_to_string(format!("/proc/{old}/task/{old}/children"));
+    assert_eq!(children.unwrap_or_default(), "", "the step is gone too");
+    socket.echoes(Message::text("still open")).await;
 }
 
 /// A socket that its process holds for as long as its drain may take.
