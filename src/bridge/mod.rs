@@ -25,6 +25,7 @@ pub mod session;
 mod source;
 mod standing;
 pub mod state;
+mod subscription;
 mod values;
 
 use std::collections::HashMap;
@@ -48,8 +49,9 @@ use self::cursor::Epoch;
 use self::log::{Budget, Writer};
 use self::pace::Paces;
 use self::rejected::Rejected;
-use self::session::{Claim, Happening, Held, Session};
+use self::session::{Claim, Session};
 use self::state::{Dormants, Halt};
+use self::subscription::{Counted, Lease, Subscription};
 
 /// One configured bridge and its live channels. Shared by all workers, and kept by a reload that does not change it.
 #[derive(Debug)]
@@ -348,58 +350,6 @@ struct Opened {
     publishes: mpsc::Receiver<Publish>,
     /// Where the feed stood that wrote the log before.
     halt: Option<Halt>,
-}
-
-/// Keeps a channel open.
-#[derive(Debug)]
-struct Lease(Arc<Channel>);
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
-}
-
-/// Keeps a channel open, and counts as one of the bridge's subscribers.
-#[derive(Debug)]
-struct Subscription {
-    lease: Lease,
-    /// In session mode.
-    held: Option<Held>,
-    _counted: Counted,
-}
-
-impl Subscription {
-    fn channel(&self) -> &Arc<Channel> {
-        &self.lease.0
-    }
-
-    /// Ready when another subscriber has taken the session over; never in shared mode.
-    fn taken_over(&self) -> Option<Happening> {
-        self.held.as_ref().map(Held::lost)
-    }
-}
-
-#[derive(Debug)]
-struct Counted {
-    bridge: Arc<Bridge>,
-    kind: SubscriberKind,
-}
-
-impl Counted {
-    /// One that [`Bridge::subscribers`] has in it already.
-    fn new(bridge: Arc<Bridge>, kind: SubscriberKind) -> Self {
-        bridge.live.kinds[kind as usize].fetch_add(1, Ordering::Relaxed);
-        Self { bridge, kind }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let live = &self.bridge.live;
-        live.kinds[self.kind as usize].fetch_sub(1, Ordering::Relaxed);
-        live.subscribers.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod action;
 mod balance;
 mod bridge;
+mod log;
 mod mapping;
 mod upstream;
 
@@ -31,6 +32,7 @@ pub use bridge::{
     Mode, OnGap, PostUrl, Publish, Replay, Reply, Resume, Retry, Slow, SlowPolicy, SnapshotCaps,
     Source, Start, Verdict,
 };
+pub use log::{Log, LogFormat};
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
 
@@ -381,26 +383,4 @@ pub struct StreamLimits {
     pub total: Option<NonZeroUsize>,
     /// Of one client address, IPv6 by /64; 429 beyond.
     pub per_ip: Option<NonZeroUsize>,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Log {
-    /// What is logged. Default info.
-    pub level: tracing::Level,
-    /// In which form. Default auto.
-    pub format: LogFormat,
-    /// Whether requests and streams are logged. Default true.
-    pub access: bool,
-}
-
-/// `format` of `[log]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, else JSON.
-    Auto,
-    /// Text for people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
