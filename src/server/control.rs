@@ -80,11 +80,11 @@ impl Server {
         let outcome = self.try_reload();
         match &outcome {
             Outcome::Done(plan) => {
-                self.watch.is_well();
+                self.watch.mended();
                 tracing::info!(changes = plan.line(), "reloaded");
             }
             Outcome::Unchanged | Outcome::Planned(_) => {
-                if !self.watch.is_well() {
+                if !self.watch.mended() {
                     tracing::debug!("files changed, and nothing of what they mean");
                     return;
                 }

@@ -143,8 +143,10 @@ impl Server {
             }
         }
         match &outcome {
-            Outcome::Refused(refusal) => self.watch.is_told(respond::chain(refusal)),
-            _ => drop(self.watch.is_well()),
+            Outcome::Refused(refusal) => self.watch.refused(respond::chain(refusal)),
+            Outcome::Done(_) | Outcome::Unchanged | Outcome::Planned(_) => {
+                self.watch.mended();
+            }
         }
         self.reloaded(&outcome);
         systemd::ready("serving");

@@ -36,8 +36,8 @@ pub(super) struct Watch {
     places: Places,
     shared: Arc<Shared>,
     watched: Option<Watched>,
-    /// Why not everything is watched that should be, once that was told.
-    trouble: Option<String>,
+    /// Not everything is watched that should be, and that was told.
+    is_lacking: bool,
     burst: Option<Burst>,
     /// Why the last change was refused, once that was told.
     told: Option<String>,
@@ -85,7 +85,7 @@ impl Watch {
             places: Places::default(),
             shared: Arc::default(),
             watched: None,
-            trouble: None,
+            is_lacking: false,
             burst: None,
             told: None,
             suspected: None,
@@ -109,19 +109,19 @@ impl Watch {
     }
 
     /// A change was refused for this `cause`, and that is told.
-    pub(super) fn is_told(&mut self, cause: String) {
+    pub(super) fn refused(&mut self, cause: String) {
         self.told = Some(cause);
     }
 
     /// The files are good. Says whether it was told that they are not.
-    pub(super) fn is_well(&mut self) -> bool {
+    pub(super) fn mended(&mut self) -> bool {
         self.suspected = None;
         self.told.take().is_some()
     }
 
     /// Somebody asks for a reload: what could not be watched may be possible now. (Changes of files would be too many tries.)
     pub(super) fn try_again(&mut self) {
-        if self.trouble.is_some() {
+        if self.is_lacking {
             self.watched = None;
         }
     }
@@ -184,14 +184,14 @@ impl Watch {
             Err(error) => (None, Some(error.to_string())),
         };
         if let Some(cause) = &trouble
-            && self.trouble != trouble
+            && !self.is_lacking
         {
             tracing::warn!(
                 cause,
                 "not all files of the configuration are watched: SIGHUP reloads"
             );
         }
-        self.trouble = trouble;
+        self.is_lacking = trouble.is_some();
         self.watched = watcher.map(|watcher| Watched {
             spots,
             _watcher: watcher,

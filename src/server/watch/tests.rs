@@ -81,6 +81,18 @@ fn a_refusal_is_told_once_and_not_at_first_sight() {
     assert_eq!(told, [false, false, true, false, false, true, false]);
 }
 
+#[test]
+fn what_was_only_suspected_is_forgotten_when_the_files_are_good() {
+    let mut watch = Watch::new(true);
+    for _pair_that_is_half_written in 0..3 {
+        assert!(!watch.is_to_be_told("a"));
+        assert!(!watch.mended());
+    }
+    assert!(!watch.is_to_be_told("a"));
+    assert!(watch.is_to_be_told("a"));
+    assert!(watch.mended());
+}
+
 #[tokio::test(start_paused = true)]
 async fn changes_are_told_when_they_are_over_or_have_lasted_long() {
     let mut watch = Watch::new(true);
