@@ -227,7 +227,9 @@ impl Client {
         if !matches!(timeout(BODY, all).await, Ok(Some(()))) {
             return Bytes::new();
         }
-        if let Some(connection) = reply.reusable() {
+        // Behind a 101, which nobody has asked for, the server speaks something else.
+        let is_http = !head.status.is_informational();
+        if let Some(connection) = reply.reusable().filter(|_| is_http) {
             self.keep(server, connection);
         }
         match is_encoded(&head.headers) {

@@ -4,10 +4,14 @@ use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::bridge::post::Answered;
 use crate::bridge::tests::config;
 use crate::net::Authority;
 
 use super::*;
+
+/// Bytes of a body that is longer than what a client is given.
+const LONG: usize = LONGEST + 1;
 
 /// What sends messages to a server, with a connection to it, and the server's end of that.
 async fn connected() -> (Posts, Address, TcpStream) {
@@ -97,4 +101,44 @@ async fn an_answer_whose_body_does_not_end_is_told_without_it() {
         posts.client.take(&address.server).is_none(),
         "what comes behind is no answer to another message"
     );
+}
+
+#[tokio::test]
+async fn no_answer_however_odd_is_taken_for_that_to_another_message() {
+    let huge = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {LONG}\r\n\r\n{}",
+        "x".repeat(LONG)
+    );
+    let endless = "HTTP/1.1 102 Processing\r\n\r\n".repeat(17);
+    let said = Ok(Delivered::Answered(Answered {
+        status: StatusCode::OK,
+        content_type: None,
+        body: "ok".into(),
+        retry_after: None,
+    }));
+    let table = [
+        (&*huge, Ok(Delivered::Taken)),
+        (&*endless, Err(Unsent::BadAnswer)),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nx",
+            Ok(Delivered::Taken),
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            Err(Unsent::BadAnswer),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            said,
+        ),
+    ];
+    for (answer, expected) in table {
+        let (posts, address, mut far) = connected().await;
+        let told = async { far.write_all(answer.as_bytes()).await };
+        let (sent, _) = tokio::join!(posts.client.send(hello(&address)), told);
+        let shown = &answer[..answer.len().min(60)];
+        assert_eq!(sent, expected, "{shown}");
+        assert!(posts.client.take(&address.server).is_none(), "{shown}");
+        tokio::time::resume();
+    }
 }
