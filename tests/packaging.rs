@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Directory, Outcome, leaf, output, run_program, tool};
+use crate::harness::{Directory, Gate, Outcome, leaf, output, run_program, tool};
 
 /// Where the examples look for what is theirs.
 const INSTALLED: &str = "/etc/streamgate";
@@ -18,16 +18,22 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// `check` on a file as if it were installed, with the certificate and the token that the examples speak of.
-async fn checked(file: &Path) -> Outcome {
+/// What a file says as if it were installed in this directory, with the certificate and the token that the examples speak of.
+fn installed(file: &Path) -> (Directory, String) {
     let directory = Directory::new();
     let here = directory.path();
     std::fs::create_dir(here.join("certs")).unwrap();
     leaf(&["example.org", "*.example.org"]).write(&here.join("certs"), "example.org");
     directory.write("feed.token", "Bearer token\n");
     let text = std::fs::read_to_string(file).unwrap();
-    directory.write("gate.toml", text.replace(INSTALLED, here.to_str().unwrap()));
-    run_program(here, &["check", "gate.toml"]).await
+    let text = text.replace(INSTALLED, here.to_str().unwrap());
+    (directory, text)
+}
+
+async fn checked(file: &Path) -> Outcome {
+    let (directory, text) = installed(file);
+    directory.write("gate.toml", text);
+    run_program(directory.path(), &["check", "gate.toml"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +66,43 @@ async fn the_suggestion_in_the_first_configuration_passes_check() {
         "{}",
         outcome.said
     );
+}
+
+/// Where each app opens its WebSockets.
+const WEBSOCKETS: [(&str, &str, &str); 9] = [
+    ("grafana", "example.org", "/grafana/api/live/ws"),
+    ("jupyter", "jupyter.example.org", "/api/kernels/1/channels"),
+    ("node", "app.example.org", "/any/path"),
+    ("node-red", "flows.example.org", "/admin/comms"),
+    (
+        "node-red",
+        "flows.example.org",
+        "/dashboard/socket.io/?EIO=4",
+    ),
+    ("signalr", "app.example.org", "/hubs/chat?id=1"),
+    ("signalr", "app.example.org", "/_blazor?id=1"),
+    ("socket-io", "chat.example.org", "/socket.io/?EIO=4"),
+    ("streamlit", "apps.example.org", "/report/_stcore/stream"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_of_the_examples_are_for_pages_of_their_own() {
+    for (example, host, path) in WEBSOCKETS {
+        let file = format!("conf/examples/{example}.toml");
+        let (directory, text) = installed(Path::new(&file));
+        let text = text
+            .replace("[::]:443", "systemd:https")
+            .replace("[::]:80", "systemd:http")
+            .replace("redirect_to_https = true", "");
+        let gate = Gate::start_in(directory, &text).await;
+        let mut client = gate.clear().await;
+        let handshake = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        client.send(handshake).await;
+        assert_eq!(client.head().await.status(), 403, "{example}: {path}");
+    }
 }
 
 /// The units, with the program that the tests have built in the place of the one that would be installed.

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 
 use crate::config::KeyReference;
 
+/// What the pages are of.
+pub(super) const SOURCE: &str = concat!("streamgate ", env!("CARGO_PKG_VERSION"));
+
 /// The end of `streamgate(1)`, which the definition of the command line does not know.
 pub(super) const PROGRAM: &str = r".SH SIGNALS
 .TP
@@ -13,6 +16,10 @@ No new connection is taken, live streams are ended in order within \fBdrain_time
 .TP
 \fBSIGHUP\fR
 The configuration is read anew. A mistake in it changes nothing.
+.TP
+\fBSIGUSR2\fR
+A new process, of the program as it lies there now, takes over the listening sockets and the logs of bridges; then this one
+ends as by \fBSIGTERM\fR. If the new one cannot start, this one goes on.
 .SH EXIT STATUS
 .TP
 \fB0\fR
@@ -36,7 +43,7 @@ The configuration, see \fBstreamgate.toml\fR(5).
 
 const HEAD: &str = r#".ie \n(.g .ds Aq \(aq
 .el .ds Aq '
-.TH "streamgate.toml" 5 "" "streamgate" "Configuration"
+.TH "streamgate.toml" 5 "{date}" "{source}" "Configuration"
 .SH NAME
 streamgate.toml \- the configuration of streamgate
 .SH DESCRIPTION
@@ -54,8 +61,8 @@ const TAIL: &str = r".SH SEE ALSO
 ";
 
 /// `streamgate.toml(5)`: a section for each table, in the order of the schema.
-pub(super) fn configuration(keys: &[KeyReference]) -> String {
-    let mut page = HEAD.to_owned();
+pub(super) fn configuration(keys: &[KeyReference], date: &str) -> String {
+    let mut page = HEAD.replace("{date}", date).replace("{source}", SOURCE);
     for (index, key) in keys.iter().enumerate() {
         let below = format!("{}.", key.path);
         let is_table = keys
@@ -94,11 +101,22 @@ fn paragraph(markdown: &str) -> String {
         .join("\n")
 }
 
-/// What roff would read as its own stands as itself.
+/// What roff would read as its own stands as itself, and what is not ASCII by its number: not every roff reads UTF-8.
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\e")
-        .replace('-', "\\-")
-        .replace('\'', "\\(aq")
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\\' => escaped.push_str("\\e"),
+            '-' => escaped.push_str("\\-"),
+            '\'' => escaped.push_str("\\(aq"),
+            ' '..='~' | '\n' => escaped.push(char),
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(escaped, "\\[u{:04X}]", u32::from(char));
+            }
+        }
+    }
+    escaped
 }
 
 /// A line that begins with a dot is a request to roff.
@@ -122,11 +140,13 @@ mod tests {
 
     #[test]
     fn tables_are_sections_and_keys_are_items() {
-        let page = configuration(&[
+        let keys = [
             key("tls", "`[tls]`: what is common."),
             key("tls.min_version", "The lowest."),
             key("include", "More files."),
-        ]);
+        ];
+        let page = configuration(&keys, "Nov 06, 1994");
+        assert!(page.contains("\" 5 \"Nov 06, 1994\" \"streamgate "));
         assert!(page.contains(".SS tls\n\\fB[tls]\\fR: what is common.\n.TP\n.B tls.min_version\nThe lowest.\n.TP\n.B include\n"));
     }
 
@@ -139,6 +159,7 @@ mod tests {
             ("`${NAME:-x}` of", "\\fB${NAME:\\-x}\\fR of"),
             ("one\n\ntwo", "one\n.IP\ntwo"),
             ("an `open one", "an \\fBopen one\\fR"),
+            ("grüß… you", "gr\\[u00FC]\\[u00DF]\\[u2026] you"),
         ] {
             assert_eq!(text(markdown), roff, "{markdown}");
         }
