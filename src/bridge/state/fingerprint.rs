@@ -288,7 +288,7 @@ mod tests {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let known = "c7e60ee9bcf1b633a407f22462765b221e10e69b4688291aefbdcbb83858055c";
+        let known = "a996352fc26540a4df3da72357305340937df5699bbe9c6d7887d0d1b5d3db70";
         assert_eq!(hex, known, "logs of before would be lost");
     }
 }

@@ -46,6 +46,8 @@ const LONGEST: usize = 4 * 1024 * 1024;
 const BUILT: &[u8] = b"built";
 const READY: &[u8] = b"ready";
 const YOURS: &[u8] = b"yours";
+/// Instead of it: the one that serves goes on.
+const MINE: &[u8] = b"mine";
 
 /// A listening socket that goes from one process to the next.
 #[derive(Debug)]

@@ -64,15 +64,17 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Says that connections are accepted, and waits until the other one has stepped back. Whether it still could say so does not
-    /// matter any more: somebody has to serve.
+    /// Says that connections are accepted, and waits until the other one has stepped back. One that is gone, or hangs, has
+    /// done so too: somebody has to serve.
     ///
     /// # Errors
-    /// [`HandoverError`]: it could not be told, and so it goes on.
+    /// [`HandoverError`]: it could not be told, or it says that it goes on.
     pub fn ready(mut self) -> Result<(), HandoverError> {
         self.talk.say(READY)?;
-        let _gone_or_not = self.talk.expect(YOURS);
-        Ok(())
+        match self.talk.expect(YOURS) {
+            Err(mine @ HandoverError::Misunderstood { .. }) => Err(mine),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 
@@ -108,6 +110,7 @@ fn understand(hello: &[u8]) -> Result<Hello, HandoverError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MINE;
     use super::*;
 
     #[test]
@@ -115,6 +118,25 @@ mod tests {
         assert_eq!(addressed("17:5"), Some((17, 5)));
         for other in ["17", "17:", ":5", "17:x", "", "17:5:6"] {
             assert_eq!(addressed(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn who_is_ready_serves_unless_the_other_one_says_that_it_goes_on() {
+        let words: [(Option<&[u8]>, bool); 3] =
+            [(Some(YOURS), true), (None, true), (Some(MINE), false)];
+        for (word, serves) in words {
+            let (here, there) = UnixStream::pair().unwrap();
+            let mut old = Talk::new(here, LIMIT);
+            if let Some(word) = word {
+                old.say(word).unwrap();
+            }
+            // It hears the other one's word, and then finds it gone.
+            old.stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let new = Predecessor {
+                talk: Talk::new(there, LIMIT),
+            };
+            assert_eq!(new.ready().is_ok(), serves, "{word:?}");
         }
     }
 

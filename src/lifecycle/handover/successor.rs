@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::step::{self, Step};
 use super::{
-    BUILT, HandoverError, Hello, LIMIT, Named, Outgoing, READY, Socket, Talk, VERSION, YOURS,
+    BUILT, HandoverError, Hello, LIMIT, MINE, Named, Outgoing, READY, Socket, Talk, VERSION, YOURS,
 };
 
 /// How long a word may take that nobody waits for.
@@ -143,6 +143,11 @@ impl Successor {
 
     /// It is not wanted any more. Returns when it is dead.
     pub async fn abandon(mut self) {
+        // One that is ready waits for a last word, and takes the end of the talk for the end of this process. Without this word
+        // both would serve until it is dead. To one that is not so far yet it is a word that does not belong there.
+        if let Ok(stream) = self.stream.try_clone() {
+            let _ = Talk::new(stream, LAST_WORD).say(MINE);
+        }
         let _ = self.stream.shutdown(Shutdown::Both);
         if self.ready.is_none() {
             let _ = self.outcome().await;
