@@ -83,15 +83,14 @@ pub(super) async fn run(
             Ok(link) => link,
             Err(error) => return Err(tried.with_body(outbound, Failed::Unreached(error))),
         };
-        let reserved = match (link, tried.failed.take()) {
-            (Link::Http2(reserved), _) => reserved,
-            // The server has forgotten HTTP/2 since, and the body is with the request that was not sent.
-            (Link::Http1(_), Some(failed)) if outbound.framing != Framing::Empty => {
-                return Err(failed);
-            }
-            (Link::Http1(connection), _) => {
-                return over_http1(connection, lease, (outbound, body), asker).await;
-            }
+        let earlier = tried.failed.take();
+        let reserved = match link {
+            Link::Http2(reserved) => reserved,
+            Link::Http1(connection) => match earlier {
+                // The server has forgotten HTTP/2 since, and the body is with the request that was not sent.
+                Some(failed) if outbound.framing != Framing::Empty => return Err(failed),
+                _ => return over_http1(connection, lease, (outbound, body), asker).await,
+            },
         };
         let request = match tried.unsent.take() {
             Some(request) => request,

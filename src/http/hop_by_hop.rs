@@ -7,17 +7,23 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::list::members;
 
-/// Always removed. `Proxy-Authenticate` and `Proxy-Authorization` are between a client and its own proxy
-/// (RFC 9110 §11.7); `HTTP2-Settings` belongs to an upgrade that is never made (RFC 9113 §3.1).
-const ALWAYS: [HeaderName; 7] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
+/// Whether a field is always looked at: `Connection` and `TE`, and what always goes. `Proxy-Authenticate` and
+/// `Proxy-Authorization` are between a client and its own proxy (RFC 9110 §11.7); `HTTP2-Settings` belongs to an upgrade
+/// that is never made (RFC 9113 §3.1).
+fn is_of_the_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
 
 /// Kept although `Connection` names them: a client could otherwise take from a request what a backend trusts to
 /// be there (identity, origin, addresses), what says how the body is read, or what says for whom it is. None of them
@@ -61,14 +67,24 @@ const PROTECTED_FAMILIES: [&str; 6] = [
 /// Removes the fields that are for this hop alone, those named in `Connection` included. Of `TE` only `trailers`
 /// stays; whoever sends it over HTTP/1.1 owes it a `Connection: te` (RFC 9110 §10.1.4). `Trailer` stays.
 pub fn strip(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(name);
+    // One pass over the names that are there: to look each up would cost more than all else that is done to a head.
+    let found: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_of_the_hop(name))
+        .cloned()
+        .collect();
+    if found.contains(&header::CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
     }
-    headers.remove(header::CONNECTION);
-    for name in ALWAYS {
-        headers.remove(name);
+    for name in found {
+        if name == header::TE {
+            reduce_te(headers);
+        } else {
+            headers.remove(name);
+        }
     }
-    reduce_te(headers);
 }
 
 /// Does not allocate for what is usual: `close`, `keep-alive`, `upgrade` and `te` are removed anyway.
@@ -91,9 +107,6 @@ fn is_protected(name: &HeaderName) -> bool {
 }
 
 fn reduce_te(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::TE) {
-        return;
-    }
     let trailers =
         members(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     if trailers {

@@ -155,16 +155,20 @@ impl RequestHost {
 /// a backend could make sense of.
 fn reg_name(text: &str) -> Result<Name, HostError> {
     let name = text.strip_suffix('.').unwrap_or(text);
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    if name.len() > NAME_MAX || !name.split('.').all(is_label) {
+    // One pass: this runs for every request, and twice for those over HTTP/1.1.
+    let (mut is_empty, mut has_upper) = (true, false);
+    for byte in name.bytes() {
+        match byte {
+            b'.' if !is_empty => is_empty = true,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => is_empty = false,
+            b'A'..=b'Z' => (is_empty, has_upper) = (false, true),
+            _ => return Err(HostError::Name),
+        }
+    }
+    if is_empty || name.len() > NAME_MAX {
         return Err(HostError::Name);
     }
-    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+    if has_upper {
         return Ok(Name::Normal(name.to_ascii_lowercase().into()));
     }
     Ok(Name::Sent(name.len()))

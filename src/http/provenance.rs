@@ -7,7 +7,6 @@
 //! The fields are lines of bytes behind the client's own: seven of them as entries of a `HeaderMap` cost a tenth of a
 //! whole request. Where rules or HTTP/2 need them as entries, [`Lines::move_into`] makes them so.
 
-use std::fmt::Display;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -126,11 +125,11 @@ fn push_lines(out: &mut Vec<u8>, origin: &Origin, asked: &str) {
 
     push(out, &["x-forwarded-for: "]);
     let begin = out.len();
-    push_number(out, client);
+    push_address(out, client);
     let client_text = begin..out.len();
     for proxy in later() {
         push(out, &[", "]);
-        push_number(out, proxy);
+        push_address(out, *proxy);
     }
     push(out, &["\r\nx-forwarded-proto: ", origin.proto, "\r\n"]);
     if !host.is_empty() {
@@ -149,7 +148,7 @@ fn push_lines(out: &mut Vec<u8>, origin: &Origin, asked: &str) {
     push(out, &[";proto=", origin.proto]);
     for proxy in later() {
         push(out, &[", "]);
-        push_node(out, *proxy, |out| push_number(out, proxy));
+        push_node(out, *proxy, |out| push_address(out, *proxy));
     }
     push(out, &["\r\n"]);
 }
@@ -165,9 +164,26 @@ fn push_node(out: &mut Vec<u8>, address: IpAddr, text: impl FnOnce(&mut Vec<u8>)
     push(out, &[behind]);
 }
 
-fn push_number(out: &mut Vec<u8>, number: impl Display) {
-    // Writing into memory cannot fail.
-    let _ = write!(out, "{number}");
+/// What `Display` would write. IPv4 is written here: the formatting machinery took longer than all the rest of these lines.
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, rest @ ..] = address.octets();
+            push_number(out, first);
+            for octet in rest {
+                out.push(b'.');
+                push_number(out, octet);
+            }
+        }
+        IpAddr::V6(address) => {
+            // Writing into memory cannot fail.
+            let _ = write!(out, "{address}");
+        }
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]

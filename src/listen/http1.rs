@@ -28,8 +28,11 @@ use crate::stream::{HandOver, Slot, Taken};
 use crate::tls::ClientStream;
 use crate::upstream::http1::write_response_head;
 
-/// By how many fields and bytes hyper's own limits are wider than ours.
-const SLACK: usize = 16;
+/// How many fields hyper takes when it is told nothing. Up to there its room for them is on the stack; a limit that it is
+/// told, be it smaller, costs two allocations of some kilobytes for each request.
+const FIELDS_OF_HYPER: usize = 100;
+
+/// By how many bytes hyper's own limit is wider than ours.
 const READ_AHEAD: usize = 16 * 1024;
 
 /// What hyper may hold of what it reads ahead and of a response that the client does not take.
@@ -72,8 +75,10 @@ pub(super) async fn serve(
     let io = TokioIo::new(Watched::new(stream, activity.clone(), bounds));
     let mut builder = http1::Builder::new();
     // What is beyond these does not come as far as hyper: they only have to be wide enough.
+    if limits.header_count > FIELDS_OF_HYPER {
+        builder.max_headers(limits.header_count);
+    }
     builder
-        .max_headers(limits.header_count + SLACK)
         .max_header_size(limits.header_size + READ_AHEAD)
         .max_buf_size((limits.header_size + READ_AHEAD).max(BUFFER))
         // `Patience` does this: hyper's one timer would also end connections that only wait for their next request.
@@ -115,12 +120,12 @@ pub(super) async fn serve(
         Http1End::Tired(Tired::HalfHead) => {
             tracing::debug!(%client, "a request's head was not whole in time");
             let io = driver.into_parts().io.into_inner();
-            end_with(&Problem::RequestTimeout, io, &facts).await;
+            Box::pin(end_with(&Problem::RequestTimeout, io, &facts)).await;
         }
         Http1End::Refused(fault) => {
             tracing::debug!(%client, cause = respond::chain(&fault), "request refused");
             let io = driver.into_parts().io.into_inner();
-            end_with(&fault.problem(), io, &facts).await;
+            Box::pin(end_with(&fault.problem(), io, &facts)).await;
         }
     }
 }
@@ -163,7 +168,8 @@ fn join(read: Bytes, behind: Bytes) -> Bytes {
     }
 }
 
-/// Answers a request that hyper has not seen, and closes the connection.
+/// Answers a request that hyper has not seen, and closes the connection. To be boxed: its room would be held by every
+/// connection.
 async fn end_with(problem: &Problem, io: Watched, facts: &Facts) {
     let mut response = facts.refuse(io.outline(), problem);
     let (mut stream, _unread) = io.into_parts();

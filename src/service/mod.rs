@@ -245,11 +245,12 @@ fn origin(snapshot: &Snapshot, downstream: &Downstream, headers: &HeaderMap) -> 
 
 /// The name that a believed proxy gave, if it is one and the only one; else ours.
 fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
+    if !origin.is_believed {
+        return RequestId::random();
+    }
     let mut names = headers.get_all(X_REQUEST_ID).iter();
     match (names.next(), names.next()) {
-        (Some(name), None) if origin.is_believed => {
-            RequestId::told(name.as_bytes()).unwrap_or_else(RequestId::random)
-        }
+        (Some(name), None) => RequestId::told(name.as_bytes()).unwrap_or_else(RequestId::random),
         _ => RequestId::random(),
     }
 }

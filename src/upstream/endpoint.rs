@@ -22,7 +22,7 @@ pub struct Endpoint {
 }
 
 /// Names an endpoint within the process. Never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(u64);
 
 impl Endpoint {

@@ -4,11 +4,11 @@
 //! used last is taken first, so that a pool shrinks to what is needed.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -23,9 +23,11 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// A connection that was idle for less will hardly be closed by its server just now.
 const RECENT: Duration = Duration::from_secs(1);
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// One worker's connections, by server.
 #[derive(Default)]
-pub struct Pools(RefCell<HashMap<EndpointId, Server>>);
+pub struct Pools(RefCell<BTreeMap<EndpointId, Server>>);
 
 /// Which idle connections will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +182,7 @@ impl Pools {
 /// How long a server keeps an idle connection: `Keep-Alive: timeout=5` (RFC 2068 §19.7.1, as servers still send it).
 #[must_use]
 pub fn keep_alive_limit(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
     let parameters = value
         .split(',')
         .filter_map(|parameter| parameter.trim().split_once('='));

@@ -39,6 +39,15 @@ where
         }
     }
 
+    /// The whole body, where it has come with the head and the request was sent.
+    #[must_use]
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Http1(reply) => reply.take_whole(),
+            Self::Http2(_) => None,
+        }
+    }
+
     /// Whether the socket can be taken for a stream: it is the response's own, and the request was sent whole.
     #[must_use]
     pub fn has_socket(&self) -> bool {

@@ -128,20 +128,24 @@ where
     ///
     /// # Cancel safety
     /// Dropping it closes the connection: the server sees that its client has left.
-    pub async fn run(
+    // An `async fn` would hold itself twice, as its argument and as what it made of it.
+    #[expect(clippy::manual_async_fn)]
+    pub fn run(
         mut self,
         limit: Option<Duration>,
-    ) -> Result<(ResponseHead, Reply<B>), Failed> {
-        let mut clock = limit.map(Clock::new);
-        match poll_fn(|cx| self.poll_head(cx, &mut clock)).await {
-            Ok(head) => {
-                let reply = Reply::new(self.connection, self.upload, &head);
-                Ok((head, reply))
+    ) -> impl Future<Output = Result<(ResponseHead, Reply<B>), Failed>> {
+        async move {
+            let mut clock = limit.map(Clock::new);
+            match poll_fn(|cx| self.poll_head(cx, &mut clock)).await {
+                Ok(head) => {
+                    let reply = Reply::new(self.connection, self.upload, &head);
+                    Ok((head, reply))
+                }
+                Err(error) => Err(Failed {
+                    error,
+                    reused: self.connection.reused,
+                }),
             }
-            Err(error) => Err(Failed {
-                error,
-                reused: self.connection.reused,
-            }),
         }
     }
 

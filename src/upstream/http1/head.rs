@@ -9,6 +9,10 @@ use http::{Method, StatusCode, Version};
 /// Fields of a response's head at most.
 const MAX_FIELDS: usize = 128;
 
+/// Room for what a proxy adds to a response's head (`Via`, `X-Request-Id`, `Date`, a rule or two), so that the map need
+/// not be built anew for it.
+const ADDED_FIELDS: usize = 5;
+
 /// How the end of a body is found (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -139,7 +143,7 @@ fn bare_line_feed(head: &[u8]) -> bool {
 fn copy_fields(head: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap, BadHead> {
     let copy = Bytes::copy_from_slice(head);
     let origin = head.as_ptr() as usize;
-    let mut headers = HeaderMap::with_capacity(fields.len());
+    let mut headers = HeaderMap::with_capacity(fields.len() + ADDED_FIELDS);
     for field in fields {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_invalid| BadHead::Field)?;

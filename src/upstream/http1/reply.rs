@@ -86,6 +86,23 @@ where
         self.ended && self.trailers.is_none()
     }
 
+    /// The whole body, where it has come with the head and the request was sent: there is nothing left to wait for.
+    /// `None`, and nothing is taken: it is to be read piece by piece.
+    #[must_use]
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        let length = match self.framing {
+            Framing::Empty => 0,
+            Framing::Length(length) => length,
+            Framing::Chunked | Framing::UntilClose => return None,
+        };
+        if !self.is_sent() || self.connection.unread.len() as u64 != length {
+            return None;
+        }
+        self.framing = Framing::Empty;
+        self.ended = true;
+        Some(std::mem::take(&mut self.connection.unread))
+    }
+
     /// The bare socket, for a long stream.
     #[must_use]
     pub fn into_socket(self) -> Socket {
