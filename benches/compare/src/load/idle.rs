@@ -92,11 +92,11 @@ pub async fn run(c: Common, m: Idle) -> anyhow::Result<()> {
     // that has come time to be seen, and ask again below.
     let mut alive = Tally::default();
     for h in &mut held {
-        if let Held::Sse(s) = h {
-            if let Some(end) = s.next().now_or_never() {
-                alive.miss(format!("on an idle stream: {end:?}"));
-                *h = Held::Nothing;
-            }
+        if let Held::Sse(s) = h
+            && let Some(end) = s.next().now_or_never()
+        {
+            alive.miss(format!("on an idle stream: {end:?}"));
+            *h = Held::Nothing;
         }
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
