@@ -199,6 +199,12 @@ impl Session {
         }
     }
 
+    /// Bytes of memory that it holds beside rustls's own state.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.received.capacity() + self.plain.held() + self.unsent.held()
+    }
+
     /// Lets rustls write.
     fn write<R>(
         &mut self,
