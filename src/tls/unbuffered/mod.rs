@@ -5,7 +5,7 @@
 //! record whose rest has not come, plaintext that the reader had no room for, and records that the socket did not take. Each
 //! is freed when it was used, and each has a bound:
 //! - received: 64 KiB of a handshake message, else one record;
-//! - plaintext: one record, for no more is read than the reader has room for or a record needs;
+//! - plaintext: little more than a record, for no more is read than the reader has room for, or a record needs;
 //! - unsent: one batch of 64 KiB, for nothing is sealed while anything is unsent.
 //!
 //! Owns the order of reading, writing and ending; the [`Session`] has the TLS, without I/O. It has no deadlines: its callers have.

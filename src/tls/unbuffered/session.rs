@@ -108,7 +108,7 @@ impl Session {
                     discard = incoming.len() - start;
                     true
                 }
-                // Both want more to come. Early data is never accepted, and of states to come rustls's own tests tell.
+                // `WriteTraffic` and `BlockedHandshake`: more has to come. Early data is not accepted here.
                 Ok(_) => true,
                 Err(fault) => {
                     self.fault = Some(fault);
