@@ -8,9 +8,8 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 
-use super::TlsStream;
+use super::{TlsStream, unbuffered};
 
 /// What a client and a listener have agreed to speak (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +57,7 @@ pub enum HandshakeError {
 /// Turns TCP connections into TLS ones.
 #[derive(Clone)]
 pub struct Acceptor {
-    tls: TlsAcceptor,
+    config: Arc<ServerConfig>,
     limit: Duration,
 }
 
@@ -92,7 +91,7 @@ impl Acceptor {
             None => config.send_tls13_tickets = 0,
         }
         Ok(Self {
-            tls: TlsAcceptor::from(Arc::new(config)),
+            config: Arc::new(config),
             limit,
         })
     }
@@ -109,12 +108,13 @@ impl Acceptor {
         tcp: TcpStream,
         begun: Instant,
     ) -> Result<(TlsStream, Protocol), HandshakeError> {
-        let handshake = tokio::time::timeout_at(begun + self.limit, self.tls.accept(tcp));
+        let accept = unbuffered::Stream::accept(tcp, self.config.clone());
+        let handshake = tokio::time::timeout_at(begun + self.limit, accept);
         let accepted = handshake
             .await
             .map_err(|_elapsed| HandshakeError::TimedOut(self.limit))?;
         let stream = accepted.map_err(HandshakeError::Failed)?;
-        let protocol = match stream.get_ref().1.alpn_protocol() {
+        let protocol = match stream.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod client;
 mod http2_stream;
 mod stream;
+pub mod unbuffered;
 mod validity;
 
 pub use http2_stream::{Halves, Http2Stream};

@@ -12,19 +12,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::http2_stream::Http2Stream;
+use super::unbuffered;
 
 /// A connection after its TLS handshake. Boxed: it is moved from owner to owner, and is large.
-pub struct TlsStream(Box<tokio_rustls::server::TlsStream<TcpStream>>);
+pub struct TlsStream(Box<unbuffered::Stream<TcpStream>>);
 
 impl TlsStream {
-    pub(super) fn new(inner: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
-        Self(Box::new(inner))
+    pub(super) fn new(inner: Box<unbuffered::Stream<TcpStream>>) -> Self {
+        Self(inner)
     }
 
     /// The TCP connection below.
     #[must_use]
     pub fn tcp(&self) -> &TcpStream {
-        self.0.get_ref().0
+        self.0.io()
     }
 }
 
