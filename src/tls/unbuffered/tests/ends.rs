@@ -44,7 +44,7 @@ fn a_torn_connection_is_an_error_behind_what_came() {
 fn an_end_within_a_handshake_is_an_error() {
     let meeting = Meeting::new(&TLS13);
     let wire = Wire::default();
-    wire.from_client().write_all(b"\x16\x03\x01").unwrap();
+    wire.incoming().write_all(b"\x16\x03\x01").unwrap();
     wire.end();
     let mut accept = pin!(Stream::accept(wire, meeting.server.clone()));
     let Poll::Ready(Err(error)) = poll(accept.as_mut()) else {
@@ -89,7 +89,7 @@ fn garbage_is_a_fault_behind_what_came_and_the_client_is_told() {
     for (garbage, alert) in cases {
         let mut pair = Meeting::new(&TLS13).connect(Wire::default());
         pair.says(b"last words");
-        pair.wire().from_client().write_all(garbage).unwrap();
+        pair.wire().incoming().write_all(garbage).unwrap();
         assert_eq!(pair.read(64).unwrap().unwrap(), b"last words");
         for _ in 0..2 {
             fault(&pair.read(64).unwrap().unwrap_err());
@@ -107,7 +107,7 @@ fn garbage_is_a_fault_behind_what_came_and_the_client_is_told() {
 fn garbage_in_place_of_a_handshake_is_a_fault_at_once() {
     let meeting = Meeting::new(&TLS13);
     let wire = Wire::default();
-    wire.from_client().write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    wire.incoming().write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let mut accept = pin!(Stream::accept(wire.clone(), meeting.server.clone()));
     let Poll::Ready(Err(error)) = poll(accept.as_mut()) else {
         panic!("it is over");

@@ -52,7 +52,7 @@ impl Hostile {
             .unwrap();
         record.extend(inner);
         let wire = self.stream.io().clone();
-        wire.from_client().write_all(&record).unwrap();
+        wire.incoming().write_all(&record).unwrap();
     }
 
     /// Reads until nothing is there.

@@ -116,7 +116,7 @@ fn exchange(client: &mut Client, wire: &Wire) {
     let mut told = told.as_slice();
     loop {
         while tls.wants_write() {
-            tls.write_tls(&mut wire.from_client()).unwrap();
+            tls.write_tls(&mut wire.incoming()).unwrap();
         }
         if told.is_empty() {
             return;

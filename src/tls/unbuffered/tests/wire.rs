@@ -47,7 +47,7 @@ impl Wire {
     }
 
     /// Where the client writes.
-    pub(super) fn from_client(&self) -> impl Write + '_ {
+    pub(super) fn incoming(&self) -> impl Write + '_ {
         FromClient(self)
     }
 
