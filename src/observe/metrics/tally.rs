@@ -7,7 +7,7 @@
 //! ends; there are as many as there were routes in its configurations.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Default for KindTally {
 /// What is counted of one route.
 #[derive(Debug)]
 pub(super) struct RouteTally {
-    statuses: RefCell<HashMap<&'static str, Count>>,
+    statuses: RefCell<BTreeMap<&'static str, Count>>,
     head: Observations,
     streams: [OnceCell<Rc<StreamTally>>; Kind::ALL.len()],
     refused: [Count; StreamLimit::ALL.len()],
