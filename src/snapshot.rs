@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::bridge::Bridge;
 use crate::config::model::{
-    Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
+    Auth, Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
     StreamFate, StreamLimits, Timeouts, WebSocket,
 };
 use crate::lifecycle::removal::Removal;
@@ -75,6 +75,8 @@ pub struct Route {
     pub origins: Option<PageOrigins>,
     /// Bytes of a request's body at most.
     pub body_size: Option<u64>,
+    /// Who may ask; `None`: anybody.
+    pub auth: Option<Arc<Auth>>,
     /// What it does.
     pub action: Action,
 }
@@ -259,6 +261,10 @@ fn router(
         };
         let live = live.get(&route.key()).ok_or(BuildError::Routes)?;
         let streams = live.streams.with_fate(route.on_remove);
+        let auth = match &route.auth {
+            Some(name) => Some(config.auths.get(name).ok_or(BuildError::Routes)?.clone()),
+            None => None,
+        };
         let rule = Rule {
             host: route.host.clone(),
             path: route.path.clone(),
@@ -279,11 +285,13 @@ fn router(
                     after_removal: after(route.on_remove, config),
                     route: live.removal.clone(),
                     streams,
+                    pass: None,
                 }),
                 request_fields: route.request_fields.clone(),
                 response_fields: route.response_fields.clone(),
                 origins: route.origins.clone(),
                 body_size: route.body_size,
+                auth,
                 action,
             },
         ));

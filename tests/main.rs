@@ -20,6 +20,7 @@ mod harness;
 
 mod actions;
 mod admin;
+mod auth;
 mod bridge;
 mod bridge_bad_feeds;
 mod bridge_browser;

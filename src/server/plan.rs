@@ -75,6 +75,9 @@ impl Plan {
         plan.named("bridge", &old.bridges, &after.bridges, |name, new| {
             bridge_effects(before, name, new.map(Arc::as_ref))
         });
+        plan.named("auth", &old.auths, &after.auths, |_name, _new| {
+            vec!["its streams are kept".to_owned()]
+        });
         plan.named("route", &routes(old), &routes(after), |key, new| {
             route_effects(before, key, new.is_some())
         });

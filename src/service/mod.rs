@@ -1,5 +1,6 @@
 //! One request: route, guard, action, stream, log line.
 
+mod known;
 mod own;
 mod page;
 
@@ -136,7 +137,7 @@ impl Service {
     async fn answer(
         &self,
         asked: &Asked<'_>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         told: &mut Told,
     ) -> Result<Answer, Problem> {
         let host = admit(&request, asked.snapshot.config.server.encoded_slashes)?;
@@ -144,6 +145,7 @@ impl Service {
         if let Some(record) = &mut told.record {
             record.routed(host.name(), &route.name);
         }
+        let shown = known::take(route, &mut request);
         let values = Values {
             captures: &captures,
             pattern: &route.path,
@@ -155,6 +157,8 @@ impl Service {
         };
         told.fields = Rendered::of(&route.response_fields, &values);
         page::admit(route, &request, &mut told.fields)?;
+        let known = known::know(route, shown, &request, &mut told.record).await?;
+        let losses = known::losses(route, known.as_ref());
         match &route.action {
             Action::Forward {
                 upstream,
@@ -165,6 +169,8 @@ impl Service {
                     PathChange::Rewrite(path) => Some(values.render(path, Escape::PathSegment)),
                     PathChange::Keep | PathChange::Strip(_) => None,
                 };
+                let mut request_fields = Rendered::of(&route.request_fields, &values);
+                known::tell(known.as_ref(), &mut request_fields);
                 let towards = forward::Asked {
                     downstream: asked.downstream,
                     version: request.version(),
@@ -176,13 +182,13 @@ impl Service {
                     event_streams: route.event_streams,
                     streams: &route.streams,
                     stream_limits: route.stream_limits,
-                    losses: &route.losses,
+                    losses: &losses,
                     path,
                     rewritten,
                     preserve_host: *preserve_host,
-                    request_fields: &Rendered::of(&route.request_fields, &values),
+                    request_fields: &request_fields,
                     response_fields: &told.fields,
-                    body_size: guard_body(route.body_size, &request)?,
+                    body_size: page::body_limit(route.body_size, &request)?,
                     body_pace: asked.snapshot.config.limits.body_pace,
                     id: asked.id,
                 };
@@ -198,9 +204,10 @@ impl Service {
                     id: asked.id.clone(),
                     route: route.name.clone(),
                     fields: &told.fields,
-                    losses: &route.losses,
+                    losses: &losses,
                     is_listed: guard::cors::is_listed(route.origins.as_ref(), request.headers()),
                 };
+                known::tell_in(known.as_ref(), request.headers_mut());
                 let answer = endpoint::answer(bridge, request, towards).await?;
                 Ok(owned(answer, asked.id, &told.fields))
             }
@@ -280,15 +287,6 @@ fn find_route<'a>(
         Found::Route { target, captures } => Ok((target, captures)),
         Found::MethodNotAllowed(allowed) => Err(Problem::MethodNotAllowed(allowed)),
         Found::Nothing => Err(Problem::NotFound),
-    }
-}
-
-/// The limit for the request's body, which its announced length must not pass.
-fn guard_body(limit: Option<u64>, request: &Request<Incoming>) -> Result<Option<u64>, Problem> {
-    let announced = http_body::Body::size_hint(request.body()).lower();
-    match limit {
-        Some(limit) if announced > limit => Err(Problem::ContentTooLarge { limit }),
-        within => Ok(within),
     }
 }
 

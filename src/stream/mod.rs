@@ -18,6 +18,7 @@ pub use http2_tunnel::Tunnels;
 pub use lifetime::{Expired, Lifetime};
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -50,6 +51,17 @@ pub struct Losses {
     pub route: Removal,
     /// The streams of the route, where its subscribers count too.
     pub streams: Streams,
+    /// What its client was let in by; `None` on a route that lets anybody in.
+    pub pass: Option<Pass>,
+}
+
+/// What a client was let in by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Whose it is.
+    pub user: Arc<str>,
+    /// From when on it is worth nothing; `None`: it does not age.
+    pub expires: Option<Instant>,
 }
 
 impl Losses {
@@ -61,14 +73,29 @@ impl Losses {
             after_removal: AfterLoss::Keep,
             route: Removal::default(),
             streams: Streams::default(),
+            pass: None,
         }
+    }
+
+    /// Who was let in.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.pass.as_ref().map(|pass| &pass.user)
+    }
+
+    /// When what the client was let in by is worth nothing any more.
+    #[must_use]
+    pub fn expires(&self) -> Option<Instant> {
+        self.pass.as_ref().and_then(|pass| pass.expires)
     }
 
     /// Returns when a stream at the server of `lease` is to end for what it has lost, with the reason. `None` where it
     /// outlives all of it, which is the usual case and takes no memory.
     #[must_use]
     pub fn watch(&self, lease: Option<&Lease>) -> Option<Loss> {
-        if (self.after_fall, self.after_removal) == (AfterLoss::Keep, AfterLoss::Keep) {
+        let expires = self.expires();
+        let outlives = (self.after_fall, self.after_removal) == (AfterLoss::Keep, AfterLoss::Keep);
+        if outlives && expires.is_none() {
             return None;
         }
         let (after_fall, after_removal) = (self.after_fall, self.after_removal);
@@ -85,6 +112,7 @@ impl Losses {
             tokio::select! {
                 () = outlived(or_never(fell), after_fall) => End::BackendUnhealthy,
                 () = outlived(gone, after_removal) => End::Removed,
+                () = or_never(expires.map(tokio::time::sleep_until)) => End::Expired,
             }
         }))
     }

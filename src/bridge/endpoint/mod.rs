@@ -104,8 +104,13 @@ where
 {
     let (headers, query) = (request.headers(), request.uri().query());
     let values = values::of_request(bridge.config(), asked.captures, headers, query);
+    let captures = values.as_ref().unwrap_or(asked.captures);
+    let of_user = asked
+        .losses
+        .user()
+        .map(|user| values::with_user(captures, user));
     let asked = Asked {
-        captures: values.as_ref().unwrap_or(asked.captures),
+        captures: of_user.as_ref().unwrap_or(captures),
         ..asked
     };
     match *request.method() {
