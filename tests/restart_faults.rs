@@ -269,23 +269,31 @@ async fn a_chain_of_restarts_while_all_still_drain_and_a_stop_to_all_of_them() {
     gate.log
         .wait(mark, "the last one's drain", |line| says(line, "draining"))
         .await;
-    within("the word to those that drained before", async {
-        let told = |line: &&Line| says(line, "told to stop: the drain goes on");
-        // The second socket may have gone to the first process, just before its drain: then the second one has ended already.
-        let living = || {
+    // They are told once more, as systemd does when the main process has ended: that is nobody's impatience either.
+    for word in 1..=2 {
+        within("the word to those that drained before", async {
+            let told = |line: &&Line| says(line, "told to stop: the drain goes on");
+            // The second socket may have gone to the first process, just before its drain: then the second one has ended already.
+            let living = || {
+                processes
+                    .iter()
+                    .filter(|process| lives(u64::from(**process)))
+            };
+            while gate.log.since(mark).iter().filter(told).count() < word * living().count() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        for socket in sockets.iter_mut().chain([&mut last]) {
+            socket.echoes(Message::text("not cut")).await;
+        }
+        if word == 1 {
             processes
                 .iter()
-                .filter(|process| lives(u64::from(**process)))
-        };
-        while gate.log.since(mark).iter().filter(told).count() < living().count() {
-            tokio::task::yield_now().await;
+                .for_each(|process| signal("TERM", *process));
         }
-    })
-    .await;
-    for socket in sockets.iter_mut().chain([&mut last]) {
-        socket.echoes(Message::text("not cut")).await;
     }
-    // The second word cuts.
+    // One more word cuts.
     gate.signal("TERM");
     processes
         .iter()

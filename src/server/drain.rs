@@ -72,16 +72,17 @@ impl Server {
     }
 }
 
-/// How often the process was told to stop.
+/// How often the process may still be told to stop before it waits no more.
 struct Stops(u32);
 
 impl Stops {
-    /// A stop begins with a signal. A restart does not: if the service is stopped while this process still drains for the one that
-    /// follows it, that is the first signal to both of them, and means what it does there.
+    /// A stop begins with a signal, and one more ends it. A restart does not: if the service is stopped while this process still
+    /// drains for the one that follows it, systemd tells both of them, and this one again when the other has ended. Neither is
+    /// somebody's impatience.
     const fn after(cause: Cause) -> Self {
         match cause {
-            Cause::Stop => Self(1),
-            Cause::Restart => Self(0),
+            Cause::Stop => Self(0),
+            Cause::Restart => Self(2),
         }
     }
 
@@ -91,12 +92,12 @@ impl Stops {
             tracing::warn!(?request, "ignored: this process drains");
             return false;
         }
-        self.0 += 1;
-        let is_second = self.0 > 1;
-        if !is_second {
-            tracing::info!("told to stop: the drain goes on");
-        }
-        is_second
+        let Some(left) = self.0.checked_sub(1) else {
+            return true;
+        };
+        self.0 = left;
+        tracing::info!("told to stop: the drain goes on");
+        false
     }
 }
 
