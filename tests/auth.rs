@@ -1,13 +1,17 @@
 //! Who may ask: requests, WebSockets, event streams and bridges that know who is there, and for how long.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
 use crate::bridge::bridge;
-use crate::harness::{Backend, Gate, Head, echo_http, within};
+use crate::harness::{
+    Backend, Feed, Gate, H2Client, H2Tunnel, Head, Subscriber, VERSION_13, echo_http, silence,
+    within,
+};
 use crate::tunnel::handshake;
+use crate::tunnel_h2::LISTEN;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -157,4 +161,146 @@ async fn a_subscriber_is_told_that_its_token_has_expired() {
 
 fn bridge_with_auth(backend: &Backend, more: &str) -> String {
     format!("{}{AUTH}", bridge(backend, more))
+}
+
+/// A subscriber of `/live/a` who is `user`, with the feed that it opened.
+async fn subscribe(gate: &Gate, backend: &mut Backend, user: &str) -> (Subscriber, Feed, String) {
+    let target = format!("/live/a?token={}", token(user, 60));
+    let mut subscriber = Subscriber::open(gate, &target, None).await;
+    let mut feed = backend.feed().await;
+    let (open, _gap) = subscriber.opened().await;
+    let session = open.json()["session"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    feed.text("up").await;
+    assert_eq!(subscriber.message().await, "up");
+    (subscriber, feed, session)
+}
+
+/// The status of a `POST` by `user`.
+async fn post(gate: &Gate, user: &str, fields: &str, body: &str) -> u16 {
+    let mut client = gate.tls().await;
+    let (token, length) = (token(user, 60), body.len());
+    client
+        .send(format!(
+            "POST /live/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{fields}\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+    client.head().await.status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_its_user_s_alone() {
+    let mut backend = Backend::by_hand().await;
+    let gate = Gate::start(&bridge_with_auth(&backend, "mode = \"session\"")).await;
+    let (_subscriber, mut feed, session) = subscribe(&gate, &mut backend, "ann").await;
+    let field = format!("Streamgate-Session: {session}\r\n");
+    assert_eq!(post(&gate, "eve", &field, "\"eve\"").await, 410);
+    assert_eq!(post(&gate, "ann", &field, "\"ann\"").await, 204);
+    assert_eq!(feed.next_text().await, "\"ann\"");
+    // Nor can another one take the stream over: it gets a session of its own.
+    let target = format!("/live/a?session={session}&token={}", token("eve", 60));
+    let mut other = Subscriber::open(&gate, &target, None).await;
+    let _other_feed = backend.feed().await;
+    let (open, _gap) = other.opened().await;
+    assert_ne!(open.json()["session"], session.as_str());
+    assert_eq!(post(&gate, "ann", &field, "\"still\"").await, 204);
+    assert_eq!(feed.next_text().await, "\"still\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_is_its_user_s_alone() {
+    let mut backend = Backend::by_hand().await;
+    let enabled = "publish = { enabled = true }";
+    let gate = Gate::start(&bridge_with_auth(&backend, enabled)).await;
+    let (_subscriber, mut feed, _none) = subscribe(&gate, &mut backend, "ann").await;
+    let key = "Idempotency-Key: k\r\n";
+    assert_eq!(post(&gate, "ann", key, "1").await, 204);
+    assert_eq!(post(&gate, "ann", key, "1").await, 204);
+    assert_eq!(post(&gate, "eve", key, "2").await, 204);
+    assert_eq!(feed.next_text().await, "1");
+    assert_eq!(feed.next_text().await, "2", "the repeat was not sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_is_asked_the_same() {
+    let mut backend = Backend::by_hand().await;
+    let config = format!("{LISTEN}{}{AUTH}", backend.for_everything());
+    let gate = Gate::start(&config).await;
+    let mut client = H2Client::connect(&gate).await;
+    let refused = client.get("/x").await;
+    assert_eq!(refused.status(), 401);
+    let challenge = &refused.head.headers()["www-authenticate"];
+    assert_eq!(challenge, "Bearer realm=\"users\"");
+    let (response, _up) = client.connect_to("/ws", VERSION_13).await;
+    let response = within("the refusal", response).await.unwrap();
+    assert_eq!(response.status(), 401);
+    // The two parts of a cookie may come in two fields (RFC 9113 §8.2.3).
+    let cookie = format!("token={}", token("ann", 2));
+    let fields = [
+        ("cookie", "a=b"),
+        ("cookie", &cookie),
+        ("x-user", "eve"),
+        ("sec-websocket-version", "13"),
+    ];
+    let (response, up) = client.connect_to("/ws", &fields).await;
+    let exchange = backend.next().await;
+    assert_eq!(exchange.request.all("x-user"), ["ann"]);
+    let _behind = exchange.into_tunnel().await;
+    let mut tunnel = H2Tunnel::opened(response, up).await;
+    let told = within("the client's Close", tunnel.raw_until_end()).await;
+    assert_eq!(told[..4], [0x88, told[1], 0x11, 0x31], "4401");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_ends_with_its_token_between_two_events() {
+    let mut backend = Backend::by_hand().await;
+    let gate = Gate::start(&format!("{}{AUTH}", backend.for_everything())).await;
+    let mut client = gate.tls().await;
+    client
+        .send(format!(
+            "GET /events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+            token("ann", 2)
+        ))
+        .await;
+    let mut exchange = backend.next().await;
+    exchange.answer_in_chunks("text/event-stream").await;
+    assert_eq!(client.head().await.status(), 200);
+    exchange.wire.send_chunk("data: one\n\ndata: ha").await;
+    // The token expires while half an event is there.
+    silence(Duration::from_secs(3)).await;
+    exchange.wire.send_chunk("lf\n\n").await;
+    let stream = within("the stream's end", client.text()).await;
+    assert!(
+        stream.starts_with("data: one\n\ndata: half\n\n"),
+        "{stream}"
+    );
+    within("the backend's end", exchange.wire.closes()).await;
+    gate.logged("why it ended", |line| line.has("reason", "token_expired"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_in_the_form_that_is_asked_for() {
+    let backend = Backend::that(echo_http).await;
+    let gate = Gate::start(&format!("{}{AUTH}", backend.for_everything())).await;
+    for (accept, content_type, holds) in [
+        ("text/html", "text/html; charset=utf-8", "<h1>401 "),
+        ("application/problem+json", "application/problem+json", "{"),
+        (
+            "application/json",
+            "application/problem+json",
+            "\"status\":401",
+        ),
+        ("text/plain", "text/plain; charset=utf-8", "401 "),
+        ("text/event-stream", "text/plain; charset=utf-8", "401 "),
+    ] {
+        let (head, body) = ask(&gate, "/x", &format!("Accept: {accept}\r\n")).await;
+        assert_eq!(head.status(), 401, "{accept}");
+        assert_eq!(head.get("content-type"), Some(content_type), "{accept}");
+        assert!(body.contains(holds), "{accept}: {body}");
+        assert!(head.get("www-authenticate").is_some(), "{accept}");
+    }
 }
