@@ -13,9 +13,10 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::bridge::Bridge;
 use crate::config::model::{
-    Auth, Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
+    Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
     StreamFate, StreamLimits, Timeouts, WebSocket,
 };
+use crate::guard::auth::Auth;
 use crate::lifecycle::removal::Removal;
 use crate::limits::Streams;
 use crate::route::{PathPattern, Router, Rule};
@@ -34,6 +35,7 @@ pub struct Snapshot {
     pub acceptor: Option<Acceptor>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
+    auths: BTreeMap<Arc<str>, Arc<Auth>>,
     /// What lives on each route, by its key.
     live: BTreeMap<Arc<str>, Live>,
     /// One for all generations of the process: its holders are those that live.
@@ -144,6 +146,13 @@ impl Snapshot {
             )
         });
         let bridges: BTreeMap<_, _> = bridges.collect();
+        let auths = config.auths.iter().map(|(name, wanted)| {
+            let kept = previous.and_then(|previous| previous.auths.get(name));
+            let equal = kept.filter(|kept| kept.config() == wanted).cloned();
+            let changed = || Auth::new(wanted.clone(), kept.map(Arc::as_ref));
+            (name.clone(), equal.unwrap_or_else(changed))
+        });
+        let auths: BTreeMap<_, _> = auths.collect();
         let live: BTreeMap<_, _> = config
             .routes
             .iter()
@@ -153,7 +162,7 @@ impl Snapshot {
                 (key, kept.cloned().unwrap_or_default())
             })
             .collect();
-        let router = router(&config, &upstreams, &bridges, &live)?;
+        let router = router(&config, (&upstreams, &bridges, &auths), &live)?;
         let generations = previous.map_or_else(Arc::default, |it| it.generations.clone());
         let acceptor = acceptor(&config, tickets)?;
         Ok(Self {
@@ -162,6 +171,7 @@ impl Snapshot {
             acceptor,
             upstreams,
             bridges,
+            auths,
             live,
             generations,
         })
@@ -184,6 +194,17 @@ impl Snapshot {
     #[must_use]
     pub fn bridge(&self, name: &str) -> Option<&Arc<Bridge>> {
         self.bridges.get(name)
+    }
+
+    /// All that know who asks, whether a route wants to know it or not.
+    pub fn auths(&self) -> impl Iterator<Item = &Arc<Auth>> {
+        self.auths.values()
+    }
+
+    /// The `[auth.NAME]` of this name.
+    #[must_use]
+    pub fn auth(&self, name: &str) -> Option<&Arc<Auth>> {
+        self.auths.get(name)
     }
 
     /// Live long streams of the route with this [`key`](crate::config::model::Route::key), a bridge's subscribers among them.
@@ -232,10 +253,11 @@ impl Snapshot {
     }
 }
 
+type Named<T> = BTreeMap<Arc<str>, Arc<T>>;
+
 fn router(
     config: &Config,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
-    bridges: &BTreeMap<Arc<str>, Arc<Bridge>>,
+    (upstreams, bridges, auths): (&Named<Upstream>, &Named<Bridge>, &Named<Auth>),
     live: &BTreeMap<Arc<str>, Live>,
 ) -> Result<Router<Route>, BuildError> {
     let mut entries = Vec::with_capacity(config.routes.len());
@@ -262,7 +284,7 @@ fn router(
         let live = live.get(&route.key()).ok_or(BuildError::Routes)?;
         let streams = live.streams.with_fate(route.on_remove);
         let auth = match &route.auth {
-            Some(name) => Some(config.auths.get(name).ok_or(BuildError::Routes)?.clone()),
+            Some(name) => Some(auths.get(name).ok_or(BuildError::Routes)?.clone()),
             None => None,
         };
         let rule = Rule {

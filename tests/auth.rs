@@ -7,26 +7,28 @@ use serde_json::json;
 
 use crate::bridge::bridge;
 use crate::harness::{
-    Backend, Feed, Gate, H2Client, H2Tunnel, Head, Subscriber, VERSION_13, echo_http, silence,
-    within,
+    ADMIN, Admin, Backend, Feed, Gate, H2Client, H2Tunnel, Head, Subscriber, VERSION_13, echo_http,
+    silence, within,
 };
 use crate::tunnel::handshake;
 use crate::tunnel_h2::LISTEN;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-const AUTH: &str = "auth = \"users\"\n[auth.users.jwt]\nsecret = \"0123456789abcdef0123456789abcdef\"\naudience = \"app\"\nleeway = \"0ms\"\n\
+/// `[auth.users]`, below a route that it guards.
+pub const AUTH: &str = "auth = \"users\"\n[auth.users.jwt]\nsecret = \"0123456789abcdef0123456789abcdef\"\naudience = \"app\"\nleeway = \"0ms\"\n\
      from = [\"header\", \"cookie:token\", \"query:token\", \"subprotocol\"]\nclaims = { X-User = \"sub\", X-Roles = \"roles\" }\n";
 
 /// A token of `user` for the next `seconds`.
-fn token(user: &str, seconds: u64) -> String {
+pub fn token(user: &str, seconds: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let claims = json!({"sub": user, "aud": "app", "exp": now.as_secs() + seconds});
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
 }
 
-async fn ask(gate: &Gate, target: &str, fields: &str) -> (Head, String) {
+/// One `GET` with these fields.
+pub async fn ask(gate: &Gate, target: &str, fields: &str) -> (Head, String) {
     let mut client = gate.tls().await;
     client
         .send(format!(
@@ -111,6 +113,28 @@ async fn a_token_in_the_query_is_seen_by_nobody_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_query_is_in_no_page_and_no_metric() {
+    let refusing = crate::harness::refusing();
+    let config = format!(
+        "{ADMIN}[upstream.app]\nservers = [\"{refusing}\"]\n[[route]]\npath = \"/*\"\nupstream = \"app\"\n{AUTH}"
+    );
+    let gate = Gate::start(&config).await;
+    let admin = Admin::of(&gate).await;
+    for (token, status) in [(token("ann", 60), 502), ("s3cr3t".to_owned(), 401)] {
+        for accept in ["text/html", "application/json", "text/plain"] {
+            let target = format!("/x?token={token}");
+            let (head, body) = ask(&gate, &target, &format!("Accept: {accept}\r\n")).await;
+            assert_eq!(head.status(), status);
+            assert!(!body.contains(&token) && !format!("{head:?}").contains(&token));
+        }
+        assert!(!admin.scrape().await.0.contains(&token));
+        for line in gate.log.since(0) {
+            assert!(!format!("{line:?}").contains(&token), "{line:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_ends_with_its_token_and_says_so_to_both_sides() {
     let mut backend = Backend::by_hand().await;
     let gate = Gate::start(&format!("{}{AUTH}", backend.for_everything())).await;
@@ -159,7 +183,8 @@ async fn a_subscriber_is_told_that_its_token_has_expired() {
     assert_eq!(ask(&gate, "/live/a", accept).await.0.status(), 401);
 }
 
-fn bridge_with_auth(backend: &Backend, more: &str) -> String {
+/// A bridge on `/live/{room}` that [`AUTH`] guards.
+pub fn bridge_with_auth(backend: &Backend, more: &str) -> String {
     format!("{}{AUTH}", bridge(backend, more))
 }
 

@@ -1,4 +1,5 @@
-//! What ends a subscription from outside: a drain, or a reload that has taken its bridge, its feed or its route away.
+//! What ends a subscription from outside: a drain, a reload that has taken its bridge, its feed or its route away, or that
+//! its client is not let in any more.
 //!
 //! Each of them only sets a moment, spread so that not all clients return at once, and a drain is still heard when another
 //! moment was set before it.
@@ -59,9 +60,16 @@ impl Outside {
                     None => std::future::pending().await,
                 }
             };
+            let revoked = async {
+                match &may_lose {
+                    Some((_bridge, losses)) => losses.revoked().await,
+                    None => std::future::pending().await,
+                }
+            };
             let heard = tokio::select! {
                 order = guard.ordered() => (drain::leave(order), End::Drain),
                 moment = lost => (moment, End::Removed),
+                () = revoked => (Instant::now(), End::Expired),
             };
             let still = (heard.1 == End::Removed).then_some(Self {
                 guard,

@@ -27,7 +27,7 @@ use crate::net::ListenAddr;
 use crate::route::{HostPattern, PathPattern};
 
 pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
-pub use auth::{Auth, AuthMethod, Basic, Jwt, TokenPlace};
+pub use auth::{Auth, AuthMethod, Basic, Forward, Jwt, Keys, Preflight, Remote, TokenPlace};
 pub use balance::{Balance, Cookie, Health, Passive, SameSite, Secret, StreamFate};
 pub use bridge::{
     Backoff, Bridge, BridgeLimits, Expected, FeedConnect, FeedIdle, FeedKind, Greeting, Keepalive,

@@ -4,6 +4,7 @@ use http::HeaderName;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::config::model::Preflight;
 use crate::config::schema::balance::is_token;
 use crate::config::schema::collection::{List, OneOrMany};
 use crate::config::schema::decode::{Decode, Located, Reader, mismatch};
@@ -11,24 +12,47 @@ use crate::config::schema::feed::Secret;
 use crate::config::schema::fields::FieldName;
 use crate::config::schema::scalar::{OneOf, Refusal, Scalar, Text, Word};
 use crate::config::schema::table::table;
-use crate::config::units::{MINUTE, Period};
+use crate::config::schema::upstream::UpstreamTls;
+use crate::config::schema::url::{self, Url};
+use crate::config::units::{DAY, MINUTE, Period, SECOND, TimeLimit};
 use crate::credentials::jwt::Algorithm;
+use crate::net::{Place, Scheme, ServerAddr};
 
 table! {
-    /// `[auth.NAME]`: exactly one of `jwt` and `basic`.
+    /// `[auth.NAME]`: exactly one of `jwt`, `basic` and `forward`.
     Auth, "`[auth.NAME]`", "a table, `[auth.NAME]`" {
         /// Signed tokens (JSON Web Tokens, RFC 7519).
         jwt: Jwt,
         /// Names and passwords (RFC 7617).
         basic: Basic,
+        /// Another server is asked at each request.
+        forward: Forward,
+        /// What becomes of a browser's preflight, which never has credentials: `"refuse"` (the default), or `"pass"`: an upstream
+        /// answers it. A bridge answers it by itself in any case.
+        preflight: OneOf<Preflight>,
+        /// How often it is asked again who has a live stream, by what the configuration in force says then; the stream ends when
+        /// its client is not let in any more. Default `"0"`: never; else from `"1s"` to `"1d"`.
+        recheck: TimeLimit<SECOND, DAY>,
+        /// Whether bridges give out tickets, `POST PATH/ticket`: what an EventSource, which can send no fields, opens a stream with.
+        /// Default `true`; with `forward` there are none.
+        tickets: bool,
     }
+}
+
+impl Word for Preflight {
+    const EXPECTED: &'static str = "what becomes of a preflight";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("pass", Self::Pass)];
 }
 
 table! {
     /// `jwt = { … }` of an auth.
     Jwt, "`jwt` of an `[auth.NAME]`", "a table, `jwt = { … }`" {
-        /// A file with the public keys (JWKS, RFC 7517). Exactly one of `jwks`, `key` and `secret` is given.
-        jwks: Text,
+        /// The public keys (JWKS, RFC 7517): a file, or an `https://` URL that is asked again from time to time. Exactly one of
+        /// `jwks`, `key` and `secret` is given.
+        jwks: KeySource,
+        /// How an `https://` URL of `jwks` is spoken to.
+        tls: UpstreamTls,
         /// A file with one public key as PEM, RSA, P-256, P-384 or Ed25519.
         key: Text,
         /// A secret for HMAC: at least 32 bytes, or `{ file = "…" }`, `{ credential = "…" }`.
@@ -63,6 +87,117 @@ table! {
         users: Users,
         /// What browsers show. Default: the auth's name.
         realm: Realm,
+    }
+}
+
+table! {
+    /// `forward = { … }` of an auth.
+    Forward, "`forward` of an `[auth.NAME]`", "a table, `forward = { … }`" {
+        /// Who is asked, by a `GET` with `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`: `"http://127.0.0.1:4180/auth"`, or
+        /// `https://`. 2xx lets the request pass; 401, 403 and redirects are the client's answer. Required.
+        url: AuthUrl,
+        /// How an `https://` URL is spoken to.
+        tls: UpstreamTls,
+        /// How long the answer may take; 504 then. Default `"5s"`, from `"10ms"` to `"1m"`.
+        timeout: Period<10, MINUTE>,
+        /// Fields of the client's request that go with the question. Default `["Accept", "Accept-Language", "Authorization",
+        /// "Cookie", "Origin", "User-Agent", "X-Requested-With"]`.
+        headers_request: List<AskedWith>,
+        /// Fields of the answer that the backend gets: `["X-Auth-User"]`. Such fields from clients are removed in any case. Default:
+        /// none.
+        headers_response: List<FieldName>,
+        /// The answer's field that names the user in logs, and that sessions of a bridge are bound to. Default: users have no
+        /// names.
+        user: FieldName,
+        /// The answer's field that says for how many seconds it holds; streams end then, or are asked about again with `recheck`.
+        /// `"Cache-Control"` is understood too (`max-age`). Default: it holds for as long as a stream lives.
+        lease: FieldName,
+    }
+}
+
+/// Where the public keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// A file.
+    File(Text),
+    /// Another server.
+    Url(AuthUrl),
+}
+
+impl Scalar for KeySource {
+    const EXPECTED: &'static str = "a file, or a URL such as \"https://id.example.org/jwks.json\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        if !text.contains("://") {
+            return Ok(Self::File(Text {
+                value: text.to_owned(),
+                substituted: true,
+            }));
+        }
+        AuthUrl::parse(text).map(Self::Url)
+    }
+}
+
+/// `https://host:port/path?query`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuthUrl {
+    pub(crate) server: ServerAddr,
+    pub(crate) path: String,
+}
+
+impl Scalar for AuthUrl {
+    const EXPECTED: &'static str = "a URL such as \"http://127.0.0.1:4180/auth\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let Url {
+            scheme,
+            authority,
+            rest,
+        } = url::parse(text, &[("http", 80), ("https", 443)])?;
+        let visible = |byte: u8| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte);
+        if !rest.bytes().all(visible) {
+            return Err(Refusal::malformed(
+                "its path and query must be such as can be sent (RFC 3986 §3.3, §3.4), without `#` and `{…}`",
+            ));
+        }
+        let path = if rest.starts_with('/') {
+            rest.to_owned()
+        } else {
+            format!("/{rest}")
+        };
+        let scheme = match scheme {
+            "https" => Scheme::Https,
+            _ => Scheme::Http,
+        };
+        Ok(Self {
+            server: ServerAddr {
+                scheme,
+                place: Place::Tcp(authority),
+            },
+            path,
+        })
+    }
+}
+
+/// A field that goes with a question: any but what belongs to the connection, or is written here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AskedWith(pub(crate) HeaderName);
+
+impl Scalar for AskedWith {
+    const EXPECTED: &'static str = "a field such as \"Cookie\"";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let FieldName(name) = match FieldName::parse(text) {
+            // A token may be in it.
+            Err(_) if text.eq_ignore_ascii_case("sec-websocket-protocol") => {
+                FieldName(http::header::SEC_WEBSOCKET_PROTOCOL)
+            }
+            name => name?,
+        };
+        if name.as_str().starts_with("x-forwarded-") {
+            return Err(Refusal::malformed("it is set for every question"));
+        }
+        Ok(Self(name))
     }
 }
 

@@ -169,6 +169,13 @@ impl KeySet {
         all
     }
 
+    /// All algorithms that a public key may be used with.
+    #[must_use]
+    pub fn public_algorithms() -> Vec<Algorithm> {
+        let others = [Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
+        RSA.into_iter().chain(others).collect()
+    }
+
     fn of(source: &[u8], keys: Vec<Key>) -> Self {
         let hash = digest(&SHA256, source);
         let source = hash.as_ref().try_into();

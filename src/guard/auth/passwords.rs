@@ -1,7 +1,7 @@
 //! Verifying names and passwords, which is slow on purpose.
 //!
 //! Owns that it does not hold a worker up: hashes are worked on by other threads, few at a time, and what was right is
-//! remembered for a minute, by each worker for itself. Invariants: no password and no hash is remembered, only a keyed hash
+//! remembered for ten minutes, by each worker for itself. Invariants: no password and no hash is remembered, only a keyed hash
 //! of both; a name that nobody has takes as long as a wrong password.
 
 use std::cell::RefCell;
@@ -24,8 +24,9 @@ use crate::credentials::users::Users;
 static AT_WORK: Semaphore = Semaphore::const_new(2);
 /// How long a request waits for its turn.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long a right password is remembered.
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a right password is remembered, from its last use. A user who is gone, or has another one, is not waited for:
+/// what is remembered is of the hash that stands in the configuration.
+const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many of them, by each worker.
 const MAX_REMEMBERED: usize = 1024;
 /// The longest credentials, in bytes, as they are sent.
@@ -56,12 +57,13 @@ pub(super) async fn verify(users: &Users, sent: &str) -> Result<Known, Refusal> 
     if !is_right || !is_known {
         return Err(Refusal::Password);
     }
-    if !is_remembered {
-        remember(mark, now);
-    }
+    remember(mark, now);
+    let user = User::new(&name, None).ok_or(Refusal::Password)?;
     Ok(Known {
-        user: User::new(&name, None).ok_or(Refusal::Password)?,
+        user: Some(user.name),
+        expires: None,
         fields: Vec::new(),
+        pass: None,
     })
 }
 

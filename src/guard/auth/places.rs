@@ -61,8 +61,30 @@ fn of_cookies(headers: &HeaderMap, name: &str) -> Found {
     only(values)
 }
 
+/// The values of all cookies of this name, which go. Those that are left stand in one line.
+pub(super) fn out_of_cookies(headers: &mut HeaderMap, name: &str) -> Vec<String> {
+    let is_ours = |pair: &String| pair.split('=').next().is_some_and(|key| key.trim() == name);
+    let lines = headers.get_all(header::COOKIE).iter();
+    let pairs = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .map(|pair| pair.trim().to_owned());
+    let (ours, others): (Vec<String>, Vec<String>) = pairs.partition(is_ours);
+    if ours.is_empty() {
+        return Vec::new();
+    }
+    headers.remove(header::COOKIE);
+    if let Ok(line) = HeaderValue::try_from(others.join("; "))
+        && !others.is_empty()
+    {
+        headers.insert(header::COOKIE, line);
+    }
+    let value = |pair: &String| Some(pair.split_once('=')?.1.to_owned());
+    ours.iter().filter_map(value).collect()
+}
+
 /// The value of a query's parameter, which goes, however its name is written.
-fn out_of_query(uri: &mut Uri, name: &str) -> Found {
+pub(super) fn out_of_query(uri: &mut Uri, name: &str) -> Found {
     let Some(query) = uri.query() else {
         return Ok(None);
     };
@@ -178,6 +200,22 @@ mod tests {
         assert_eq!(cookies(&["a=b", "t=\"x\""]), some("x"));
         assert_eq!(cookies(&["t=x; t=y"]), Err(Ambiguous));
         assert_eq!(cookies(&["xt=x", "T=y"]), Ok(None));
+    }
+
+    #[test]
+    fn cookies_of_a_name_go_and_the_others_stay() {
+        for (lines, found, left) in [
+            (&["a=b; t=x; c=d"][..], &["x"][..], Some("a=b; c=d")),
+            (&["t=x"], &["x"], None),
+            (&["t=x; a=b", "t=y"], &["x", "y"], Some("a=b")),
+            (&["a=b;c=d"], &[], Some("a=b;c=d")),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|it| (header::COOKIE, *it)).collect();
+            let mut headers = headers(&lines);
+            assert_eq!(out_of_cookies(&mut headers, "t"), found, "{lines:?}");
+            let is_left = headers.get(header::COOKIE).map(|it| it.to_str().unwrap());
+            assert_eq!(is_left, left, "{lines:?}");
+        }
     }
 
     #[test]

@@ -1,22 +1,30 @@
 //! From a request to who asks.
 
-use http::header;
+use std::net::SocketAddr;
 
 use super::*;
+use crate::config::model::Preflight;
 use crate::credentials::users::Users;
+use crate::http::problem::Problem;
+
+fn auth(name: &str, method: AuthMethod) -> Arc<Auth> {
+    let config = model::Auth {
+        name: name.into(),
+        method,
+        preflight: Preflight::Refuse,
+        recheck: None,
+        tickets: true,
+    };
+    Auth::new(Arc::new(config), None)
+}
 
 /// `ann` with the password `Hello world!`.
-fn basic() -> Auth {
+fn basic() -> Arc<Auth> {
     let mut users = Users::default();
     let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
     users.add("ann", hash).unwrap();
-    Auth {
-        name: "staff".into(),
-        method: AuthMethod::Basic(Basic {
-            users,
-            realm: "the app".to_owned(),
-        }),
-    }
+    let realm = "the app".to_owned();
+    auth("staff", AuthMethod::Basic(Basic { users, realm }))
 }
 
 async fn asked(auth: &Auth, credentials: Option<&str>) -> Result<Known, Refusal> {
@@ -25,8 +33,13 @@ async fn asked(auth: &Auth, credentials: Option<&str>) -> Result<Known, Refusal>
         let value = HeaderValue::try_from(credentials).unwrap();
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }
-    let shown = take(auth, &mut request);
-    judge(auth, shown).await
+    let client: SocketAddr = "192.0.2.1:1".parse().unwrap();
+    let seen = Seen {
+        origin: &Origin::of_connection(client, "https", 443),
+        host: &RequestHost::parse("app.example").unwrap(),
+    };
+    let shown = auth.take(&mut request, &seen);
+    auth.judge(&shown, None).await
 }
 
 #[tokio::test]
@@ -35,7 +48,7 @@ async fn a_password_is_verified_and_remembered_as_right_only() {
     let right = "Basic YW5uOkhlbGxvIHdvcmxkIQ==";
     for _twice in 0..2 {
         let known = asked(&auth, Some(right)).await.unwrap();
-        assert_eq!((&*known.user.name, known.user.expires), ("ann", None));
+        assert_eq!((known.user.as_deref(), known.expires), (Some("ann"), None));
     }
     for wrong in [
         "Basic YW5uOkhlbGxvIHdvcmxk",     // ann:Hello world
@@ -62,10 +75,10 @@ fn a_challenge_tells_no_more_than_a_client_needs() {
     let one = told(&basic(), &Refusal::Password);
     assert_eq!(one, "Basic realm=\"the app\", charset=\"UTF-8\"");
     assert_eq!(told(&basic(), &Refusal::Missing), one);
-    let jwt = Auth {
-        name: "users".into(),
-        method: AuthMethod::Jwt(Jwt {
-            keys: jwt::KeySet::of_secret(&[b'x'; 32]).unwrap(),
+    let jwt = auth(
+        "users",
+        AuthMethod::Jwt(Jwt {
+            keys: Keys::Given(KeySet::of_secret(&[b'x'; 32]).unwrap()),
             rules: jwt::Rules {
                 algorithms: None,
                 issuer: Vec::new(),
@@ -77,7 +90,7 @@ fn a_challenge_tells_no_more_than_a_client_needs() {
             claims: Vec::new(),
             user: "sub".to_owned(),
         }),
-    };
+    );
     assert_eq!(told(&jwt, &Refusal::Missing), "Bearer realm=\"users\"");
     let bad = "Bearer realm=\"users\", error=\"invalid_token\"";
     for refusal in [
@@ -85,6 +98,7 @@ fn a_challenge_tells_no_more_than_a_client_needs() {
         Refusal::Token(TokenError::Audience),
         Refusal::Ambiguous,
         Refusal::Nameless,
+        Refusal::Ticket,
     ] {
         assert_eq!(told(&jwt, &refusal), bad);
     }
@@ -96,7 +110,9 @@ fn a_challenge_tells_no_more_than_a_client_needs() {
 fn a_field_that_the_token_does_not_fill_is_not_the_client_s() {
     let name = HeaderName::from_static;
     let known = Known {
-        user: User::new("ann", None).unwrap(),
+        user: Some("ann".into()),
+        expires: None,
+        pass: None,
         fields: vec![
             (name("x-user"), Some(HeaderValue::from_static("ann"))),
             (name("x-roles"), None),
