@@ -16,6 +16,7 @@ use crate::config::model::{
     Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
     StreamFate, StreamLimits, Timeouts, WebSocket,
 };
+use crate::guard::auth::Auth;
 use crate::lifecycle::removal::Removal;
 use crate::limits::Streams;
 use crate::route::{PathPattern, Router, Rule};
@@ -34,6 +35,7 @@ pub struct Snapshot {
     pub acceptor: Option<Acceptor>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
+    auths: BTreeMap<Arc<str>, Arc<Auth>>,
     /// What lives on each route, by its key.
     live: BTreeMap<Arc<str>, Live>,
     /// One for all generations of the process: its holders are those that live.
@@ -75,6 +77,8 @@ pub struct Route {
     pub origins: Option<PageOrigins>,
     /// Bytes of a request's body at most.
     pub body_size: Option<u64>,
+    /// Who may ask; `None`: anybody.
+    pub auth: Option<Arc<Auth>>,
     /// What it does.
     pub action: Action,
 }
@@ -142,6 +146,13 @@ impl Snapshot {
             )
         });
         let bridges: BTreeMap<_, _> = bridges.collect();
+        let auths = config.auths.iter().map(|(name, wanted)| {
+            let kept = previous.and_then(|previous| previous.auths.get(name));
+            let equal = kept.filter(|kept| kept.config() == wanted).cloned();
+            let changed = || Auth::new(wanted.clone(), kept.map(Arc::as_ref));
+            (name.clone(), equal.unwrap_or_else(changed))
+        });
+        let auths: BTreeMap<_, _> = auths.collect();
         let live: BTreeMap<_, _> = config
             .routes
             .iter()
@@ -151,7 +162,7 @@ impl Snapshot {
                 (key, kept.cloned().unwrap_or_default())
             })
             .collect();
-        let router = router(&config, &upstreams, &bridges, &live)?;
+        let router = router(&config, (&upstreams, &bridges, &auths), &live)?;
         let generations = previous.map_or_else(Arc::default, |it| it.generations.clone());
         let acceptor = acceptor(&config, tickets)?;
         Ok(Self {
@@ -160,6 +171,7 @@ impl Snapshot {
             acceptor,
             upstreams,
             bridges,
+            auths,
             live,
             generations,
         })
@@ -182,6 +194,17 @@ impl Snapshot {
     #[must_use]
     pub fn bridge(&self, name: &str) -> Option<&Arc<Bridge>> {
         self.bridges.get(name)
+    }
+
+    /// All that know who asks, whether a route wants to know it or not.
+    pub fn auths(&self) -> impl Iterator<Item = &Arc<Auth>> {
+        self.auths.values()
+    }
+
+    /// The `[auth.NAME]` of this name.
+    #[must_use]
+    pub fn auth(&self, name: &str) -> Option<&Arc<Auth>> {
+        self.auths.get(name)
     }
 
     /// Live long streams of the route with this [`key`](crate::config::model::Route::key), a bridge's subscribers among them.
@@ -230,10 +253,11 @@ impl Snapshot {
     }
 }
 
+type Named<T> = BTreeMap<Arc<str>, Arc<T>>;
+
 fn router(
     config: &Config,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
-    bridges: &BTreeMap<Arc<str>, Arc<Bridge>>,
+    (upstreams, bridges, auths): (&Named<Upstream>, &Named<Bridge>, &Named<Auth>),
     live: &BTreeMap<Arc<str>, Live>,
 ) -> Result<Router<Route>, BuildError> {
     let mut entries = Vec::with_capacity(config.routes.len());
@@ -259,6 +283,10 @@ fn router(
         };
         let live = live.get(&route.key()).ok_or(BuildError::Routes)?;
         let streams = live.streams.with_fate(route.on_remove);
+        let auth = match &route.auth {
+            Some(name) => Some(auths.get(name).ok_or(BuildError::Routes)?.clone()),
+            None => None,
+        };
         let rule = Rule {
             host: route.host.clone(),
             path: route.path.clone(),
@@ -279,11 +307,13 @@ fn router(
                     after_removal: after(route.on_remove, config),
                     route: live.removal.clone(),
                     streams,
+                    pass: None,
                 }),
                 request_fields: route.request_fields.clone(),
                 response_fields: route.response_fields.clone(),
                 origins: route.origins.clone(),
                 body_size: route.body_size,
+                auth,
                 action,
             },
         ));

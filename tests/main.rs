@@ -20,6 +20,12 @@ mod harness;
 
 mod actions;
 mod admin;
+mod auth;
+mod auth_browser;
+mod auth_forward;
+mod auth_keys;
+mod auth_recheck;
+mod auth_tickets;
 mod bridge;
 mod bridge_bad_feeds;
 mod bridge_browser;

@@ -21,6 +21,7 @@ use crate::admin::{Admin, AdminError, Shown};
 use crate::bridge::log::Budget;
 use crate::config::Places;
 use crate::config::model::Config;
+use crate::guard::auth::Keyrings;
 use crate::lifecycle::handover::{HandoverError, Predecessor};
 use crate::lifecycle::signal::Signals;
 use crate::lifecycle::systemd;
@@ -78,6 +79,7 @@ struct Server {
     listeners: Listeners,
     workers: Workers,
     checks: Checks,
+    keyrings: Keyrings,
     metrics: Arc<Metrics>,
     admin: Admin,
     asks: Asks,
@@ -101,7 +103,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // Health checks are this thread's own tasks.
+    // Health checks, and keys that are fetched, are this thread's own tasks.
     LocalSet::new().block_on(&runtime, async {
         let mut signals = Signals::new()?;
         let mut server = Server::start(config, origin, log)?;
@@ -161,6 +163,8 @@ impl Server {
         listeners.announce(&mut workers);
         let mut checks = Checks::default();
         checks.follow(shared.load().upstreams());
+        let mut keyrings = Keyrings::default();
+        keyrings.follow(shared.load().auths());
         if let Some(predecessor) = predecessor {
             predecessor.ready()?;
             state::thaw(&shared.load());
@@ -177,6 +181,7 @@ impl Server {
             listeners,
             workers,
             checks,
+            keyrings,
             metrics,
             admin,
             asks,

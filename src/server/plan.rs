@@ -75,6 +75,14 @@ impl Plan {
         plan.named("bridge", &old.bridges, &after.bridges, |name, new| {
             bridge_effects(before, name, new.map(Arc::as_ref))
         });
+        plan.named("auth", &old.auths, &after.auths, |name, _new| {
+            let before = old.auths.get(name);
+            let streams = match before.and_then(|before| before.recheck) {
+                Some(_every) => "its streams end whose clients are not let in any more",
+                None => "its streams are kept",
+            };
+            vec![streams.to_owned()]
+        });
         plan.named("route", &routes(old), &routes(after), |key, new| {
             route_effects(before, key, new.is_some())
         });

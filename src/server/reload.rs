@@ -224,6 +224,7 @@ impl Server {
         before.superseded_by(&now);
         let config = &now.config;
         self.checks.follow(now.upstreams());
+        self.keyrings.follow(now.auths());
         self.listeners
             .replace(&config.listeners, listeners, &mut self.workers);
         self.admin.replace(&config.admin, admin);

@@ -104,8 +104,13 @@ where
 {
     let (headers, query) = (request.headers(), request.uri().query());
     let values = values::of_request(bridge.config(), asked.captures, headers, query);
+    let captures = values.as_ref().unwrap_or(asked.captures);
+    let of_user = asked
+        .losses
+        .user()
+        .map(|user| values::with_user(captures, user));
     let asked = Asked {
-        captures: values.as_ref().unwrap_or(asked.captures),
+        captures: of_user.as_ref().unwrap_or(captures),
         ..asked
     };
     match *request.method() {
@@ -188,8 +193,7 @@ fn subscribe<B>(
 ) -> Result<Answer, Problem> {
     let filter = filter(bridge, request)?;
     let Ok(subscription) = admit(bridge, request, asked, SubscriberKind::EventStream) else {
-        let busy = head(&asked.id, parting::busy(bridge).into());
-        return Ok(Answer::Response(busy));
+        return Ok(busy(bridge, &asked.id));
     };
     let plan = plan(bridge, (subscription, filter), request, asked);
     let downstream = asked.downstream;
@@ -200,6 +204,20 @@ fn subscribe<B>(
     }
     let body = body::EventBody::new(plan, downstream.guard.clone());
     Ok(Answer::Response(head(&asked.id, Body::stream(body))))
+}
+
+/// What an EventSource is told that is not to be served now: to come back after a while. `None`: no EventSource asks, and a
+/// status says the same.
+#[must_use]
+pub fn sent_away<B>(bridge: &Bridge, request: &Request<B>, id: &RequestId) -> Option<Answer> {
+    let is_event_source = *request.method() == Method::GET
+        && !upgrade::is_asked_for(request)
+        && matches!(asks::accepted(request.headers()), Ok(Accepted::EventStream));
+    is_event_source.then(|| busy(bridge, id))
+}
+
+fn busy(bridge: &Bridge, id: &RequestId) -> Answer {
+    Answer::Response(head(id, parting::busy(bridge).into()))
 }
 
 fn filter<B>(bridge: &Bridge, request: &Request<B>) -> Result<Option<Arc<Filter>>, Problem> {

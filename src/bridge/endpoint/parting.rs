@@ -60,6 +60,7 @@ impl<'a> Parting<'a> {
             End::Age
                 | End::Drain
                 | End::Removed
+                | End::Expired
                 | End::Backend
                 | End::BackendFailed
                 | End::TakenOver
@@ -86,6 +87,9 @@ impl<'a> Parting<'a> {
             }
             (End::BackendFailed, Some(Ending::Refused)) => tell_busy(self.bridge, &mut plain),
             _ => {
+                if self.end == End::Expired {
+                    map::expired(&mut plain);
+                }
                 // Spread, so that the clients do not return all at once.
                 let wait = random(RETURN, return_window(self.bridge));
                 encode::retry(wait, &mut plain);

@@ -2,8 +2,8 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use crate::config::check::Context;
-use crate::config::model::{EventStreams, MessageRate, StreamLimits, WebSocket};
+use crate::config::check::{Context, seconds};
+use crate::config::model::{EventStreams, MessageRate, StreamLimits, Timeouts, WebSocket};
 use crate::config::schema::decode::Field;
 use crate::config::schema::route;
 
@@ -32,6 +32,27 @@ pub(crate) fn event_streams(table: &route::Route) -> EventStreams {
     EventStreams {
         heartbeat: table.heartbeat.value().and_then(|time| time.0),
         resume: resumes.then(|| limit.map_or(EventStreams::RESUME, |time| time.0)),
+    }
+}
+
+/// `timeouts`, but for those of a heartbeat and of a stream that is resumed.
+pub(crate) fn timeouts(table: &Field<route::Timeouts>) -> Timeouts {
+    Timeouts {
+        response: table
+            .get(|timeouts| &timeouts.response)
+            .map_or(Some(seconds(60)), |time| time.0),
+        upgrade: table
+            .get(|timeouts| &timeouts.upgrade)
+            .map_or(Some(seconds(15)), |time| time.0),
+        idle: table
+            .get(|timeouts| &timeouts.idle)
+            .map_or(Some(seconds(60)), |time| time.0),
+        stream_idle: table
+            .get(|timeouts| &timeouts.stream_idle)
+            .map_or(Some(seconds(3600)), |time| time.0),
+        stream_max: table
+            .get(|timeouts| &timeouts.stream_max)
+            .and_then(|time| time.0),
     }
 }
 

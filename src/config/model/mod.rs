@@ -5,6 +5,7 @@
 //! is equal to what it was.
 
 mod action;
+mod auth;
 mod balance;
 mod bridge;
 mod log;
@@ -26,6 +27,7 @@ use crate::net::ListenAddr;
 use crate::route::{HostPattern, PathPattern};
 
 pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
+pub use auth::{Auth, AuthMethod, Basic, Forward, Jwt, Keys, Preflight, Remote, TokenPlace};
 pub use balance::{Balance, Cookie, Health, Passive, SameSite, Secret, StreamFate};
 pub use bridge::{
     Backoff, Bridge, BridgeLimits, Expected, FeedConnect, FeedIdle, FeedKind, Greeting, Keepalive,
@@ -63,6 +65,8 @@ pub struct Config {
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     /// `[bridge.NAME]`
     pub bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
+    /// `[auth.NAME]`
+    pub auths: BTreeMap<Arc<str>, Arc<Auth>>,
     /// `[[route]]`, in the order of the files. The order has no meaning.
     pub routes: Vec<Route>,
     /// `[errors]`
@@ -270,6 +274,8 @@ pub struct Route {
     pub origins: Option<PageOrigins>,
     /// Bytes of a request's body; 413 beyond. `limits.body_size`, else that of `[limits]`; `None`: no limit.
     pub body_size: Option<u64>,
+    /// `auth`: the `[auth.NAME]` that requests have to pass, which exists. `None`: anybody may ask.
+    pub auth: Option<Arc<str>>,
 }
 
 impl Route {

@@ -5,6 +5,7 @@
 
 pub(crate) mod action;
 pub(crate) mod admin;
+pub(crate) mod auth;
 pub(crate) mod balance;
 pub(crate) mod bridge;
 pub(crate) mod collection;
@@ -59,6 +60,8 @@ table! {
         route: Tables<route::Route>,
         /// Feeds that are fanned out.
         bridge: Named<bridge::Bridge>,
+        /// Who may ask.
+        auth: Named<auth::Auth>,
         /// Pages in the place of streamgate's own errors: `502 = "errors/502.html"`, or `5xx` for all that have none of their own.
         /// HTML, JSON or text by the end of the name; of several, `502 = ["502.html", "502.json"]`, the request's `Accept` chooses.
         /// Each up to 1 MiB; they are read when the configuration is.

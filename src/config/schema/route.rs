@@ -43,6 +43,8 @@ table! {
         /// The pages whose browsers may open WebSockets here, or use the bridge: `["https://app.example.org", "https://*.example.net"]`.
         /// Others get 403; who sends no `Origin` is no browser, and passes. Absent: any page.
         origins: List<OriginPattern>,
+        /// The name of an `[auth.NAME]` that every request has to pass; 401 for who does not. Absent: anybody may ask.
+        auth: Text,
         /// Bounds for requests on this route.
         limits: RouteLimits,
         /// Time limits of what goes to an upstream.

@@ -24,6 +24,8 @@ pub enum Problem {
     BadRequest(&'static str),
     /// 401: who asks is not known, or no longer.
     Unauthorized,
+    /// 401 with this challenge, of a route that asks who it is (RFC 9110 §11.6.1).
+    Challenged(HeaderValue),
     /// 403: why not.
     Forbidden(&'static str),
     /// 404: no route.
@@ -73,7 +75,7 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::Challenged(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -97,7 +99,7 @@ impl Problem {
     pub fn label(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
-            Self::Unauthorized => "unauthorized",
+            Self::Unauthorized | Self::Challenged(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
@@ -181,6 +183,9 @@ impl Problem {
                 let challenge = HeaderValue::from_static("Bearer");
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
+            Self::Challenged(challenge) => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+            }
             Self::UpgradeRequired => {
                 let version = HeaderValue::from_static("13");
                 headers.insert(header::SEC_WEBSOCKET_VERSION, version);
@@ -200,9 +205,10 @@ impl Problem {
     fn error_type(&self) -> &'static str {
         match self {
             Self::NotFound => "destination_not_found",
-            Self::Unauthorized | Self::Forbidden(_) | Self::TooManyRequests { .. } => {
-                "http_request_denied"
-            }
+            Self::Unauthorized
+            | Self::Challenged(_)
+            | Self::Forbidden(_)
+            | Self::TooManyRequests { .. } => "http_request_denied",
             Self::BadRequest(_)
             | Self::MethodNotAllowed(_)
             | Self::RequestTimeout
@@ -231,7 +237,7 @@ impl Problem {
             | Self::Unavailable {
                 reason: sentence, ..
             } => sentence,
-            Self::Unauthorized => "It is not known who asks.",
+            Self::Unauthorized | Self::Challenged(_) => "It is not known who asks.",
             Self::NotFound => "There is nothing at this address.",
             Self::MethodNotAllowed(_) => "This address does not take the request's method.",
             Self::RequestTimeout => "The request did not arrive in time.",
