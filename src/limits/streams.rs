@@ -1,96 +1,13 @@
-//! Permits: how much of something may live at once, in the whole process.
+//! The long streams of a route: how many live, and places for those that may.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::config::model::{StreamFate, StreamLimits};
-
-/// Permits for client connections. Their number changes with a reload; what is given out is never taken back.
-#[derive(Debug, Clone)]
-pub struct Permits {
-    semaphore: Arc<Semaphore>,
-    size: Arc<AtomicUsize>,
-    /// Permits that were given out beyond a size that became smaller: so many are not given out again.
-    excess: Arc<AtomicUsize>,
-}
-
-/// One connection's permit, given back when it is dropped.
-#[derive(Debug)]
-pub struct Permit {
-    permit: Option<OwnedSemaphorePermit>,
-    excess: Arc<AtomicUsize>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let one_less = |excess: usize| excess.checked_sub(1);
-        let is_excess = self
-            .excess
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less)
-            .is_ok();
-        if let Some(permit) = self.permit.take_if(|_| is_excess) {
-            permit.forget();
-        }
-    }
-}
-
-impl Permits {
-    /// So many permits.
-    #[must_use]
-    pub fn new(size: usize) -> Self {
-        let size = size.min(Semaphore::MAX_PERMITS);
-        Self {
-            semaphore: Arc::new(Semaphore::new(size)),
-            size: Arc::new(AtomicUsize::new(size)),
-            excess: Arc::default(),
-        }
-    }
-
-    /// Waits until one is free.
-    ///
-    /// # Cancel safety
-    /// Dropping it loses the place in the queue and nothing else.
-    pub async fn acquire(&self) -> Permit {
-        let acquired = self.semaphore.clone().acquire_owned().await;
-        let permit = acquired.expect("the semaphore is never closed");
-        Permit {
-            permit: Some(permit),
-            excess: self.excess.clone(),
-        }
-    }
-
-    /// Permits that are given out.
-    #[must_use]
-    pub fn in_use(&self) -> usize {
-        let all = self.size.load(Ordering::Acquire) + self.excess.load(Ordering::Acquire);
-        all.saturating_sub(self.semaphore.available_permits())
-    }
-
-    /// Changes how many there are. Fewer than are given out: the rest goes as they come back.
-    pub fn resize(&self, size: usize) {
-        let size = size.min(Semaphore::MAX_PERMITS);
-        let before = self.size.swap(size, Ordering::AcqRel);
-        if size <= before {
-            let fewer = before - size;
-            // Only what nobody holds can be forgotten here.
-            let forgotten = self.semaphore.forget_permits(fewer);
-            self.excess.fetch_add(fewer - forgotten, Ordering::AcqRel);
-            return;
-        }
-        let more = size - before;
-        let pay = |excess: usize| Some(excess - excess.min(more));
-        let excess = self
-            .excess
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, pay)
-            .unwrap_or_default();
-        self.semaphore.add_permits(more - excess.min(more));
-    }
-}
+use crate::limits::network;
 
 /// The long streams of one route that live now. It outlives reloads with the route's key; the limits are those of the
 /// moment at which a stream begins.
@@ -244,17 +161,6 @@ impl Drop for StreamPermit {
     }
 }
 
-/// What counts as one client: an IPv4 address, or a /64 of IPv6, which is what one subscriber gets.
-pub(crate) fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) => {
-            let kept = u128::from(v6) >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from(kept))
-        }
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
@@ -280,51 +186,6 @@ mod tests {
         drop((second, other));
         assert_eq!(streams.live(), 1);
         assert_eq!(streams.live.by_client().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_permit_comes_back_when_its_connection_ends() {
-        let permits = Permits::new(1);
-        let permit = permits.acquire().await;
-        assert_eq!(permits.in_use(), 1);
-        drop(permit);
-        assert_eq!(permits.in_use(), 0);
-        permits.resize(3);
-        let _held = [
-            permits.acquire().await,
-            permits.acquire().await,
-            permits.acquire().await,
-        ];
-        assert_eq!(permits.in_use(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_smaller_number_holds_also_for_what_was_given_out_before() {
-        let permits = Permits::new(4);
-        let mut held = Vec::new();
-        for _ in 0..3 {
-            held.push(permits.acquire().await);
-        }
-        permits.resize(1);
-        assert_eq!(permits.in_use(), 3);
-        for in_use in [2, 1] {
-            held.pop();
-            assert_eq!(permits.in_use(), in_use);
-            let mut next = std::pin::pin!(permits.acquire());
-            assert!(futures_util::poll!(next.as_mut()).is_pending(), "{in_use}");
-        }
-        held.pop();
-        held.push(permits.acquire().await);
-        permits.resize(3);
-        held.push(permits.acquire().await);
-        // Smaller and larger again, while all are held.
-        permits.resize(1);
-        permits.resize(2);
-        held.pop();
-        held.push(permits.acquire().await);
-        assert_eq!(permits.in_use(), 2);
-        let mut next = std::pin::pin!(permits.acquire());
-        assert!(futures_util::poll!(next.as_mut()).is_pending());
     }
 
     #[test]
