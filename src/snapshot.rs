@@ -16,8 +16,9 @@ use crate::config::model::{
     Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
     StreamFate, StreamLimits, Timeouts, WebSocket,
 };
+use crate::guard::rate;
 use crate::lifecycle::removal::Removal;
-use crate::limits::Streams;
+use crate::limits::{Rates, Streams};
 use crate::route::{PathPattern, Router, Rule};
 use crate::stream::{AfterLoss, Losses};
 use crate::tls::accept::{Acceptor, Tickets};
@@ -47,6 +48,8 @@ struct Live {
     streams: Streams,
     /// Tells them when the route is gone.
     removal: Removal,
+    /// How fast its requests have come.
+    rates: Arc<Rates>,
 }
 
 /// A route with its action at hand.
@@ -65,6 +68,8 @@ pub struct Route {
     pub streams: Streams,
     /// How many of them it may have.
     pub stream_limits: StreamLimits,
+    /// How fast its requests may come; `None`: no limit.
+    pub rate: Option<rate::Rule>,
     /// What ends its live streams before their time.
     pub losses: Arc<Losses>,
     /// What changes in requests to its upstream.
@@ -274,6 +279,10 @@ fn router(
                 event_streams: route.event_streams,
                 streams: streams.clone(),
                 stream_limits: route.streams,
+                rate: route
+                    .rate
+                    .as_ref()
+                    .map(|rate| rate::Rule::new(rate, live.rates.clone())),
                 losses: Arc::new(Losses {
                     after_fall: after(route.on_unhealthy, config),
                     after_removal: after(route.on_remove, config),

@@ -53,6 +53,7 @@ mod grpc;
 mod headers;
 mod http2_floods;
 mod layering;
+mod limits;
 mod metrics;
 mod notify;
 mod origins;

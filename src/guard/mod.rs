@@ -2,4 +2,5 @@
 
 pub mod cors;
 pub mod origin;
+pub mod rate;
 pub mod websocket;

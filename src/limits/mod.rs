@@ -1,20 +1,16 @@
 //! How much of something may live at once, in the whole process, and how fast it may come.
+//!
+//! Owns the counters; which rule holds for whom is the guards' affair. Invariant: nothing here grows without a bound by what
+//! clients send. Live things are counted by who holds them, and go with the last of them; rates are kept in a table of fixed size.
 
+mod crowd;
+mod key;
 mod permits;
+mod rate;
 mod streams;
 
-pub use permits::{Permit, Permits};
-pub use streams::{Counted, StreamPermit, Streams, StreamsFull};
-
-use std::net::{IpAddr, Ipv6Addr};
-
-/// What counts as one client: an IPv4 address, or a /64 of IPv6, which is what one subscriber gets.
-pub(crate) fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) => {
-            let kept = u128::from(v6) >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from(kept))
-        }
-        v4 => v4,
-    }
-}
+pub use crowd::{Crowd, Place};
+pub use key::{Key, network};
+pub use permits::{Permit, Permits, TooMany};
+pub use rate::{Pace, Rates};
+pub use streams::{Counted, Holder, StreamPermit, Streams, StreamsFull};

@@ -1,13 +1,12 @@
 //! The long streams of a route: how many live, and places for those that may.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use super::{Crowd, Key, Place};
 use crate::config::model::{StreamFate, StreamLimits};
-use crate::limits::network;
+use crate::observe::metrics::StreamLimit;
 
 /// The long streams of one route that live now. It outlives reloads with the route's key; the limits are those of the
 /// moment at which a stream begins.
@@ -23,15 +22,27 @@ struct Live {
     total: AtomicUsize,
     /// The same by what becomes of them when a reload removes what they live on, in the order of [`StreamFate::ALL`].
     by_fate: [AtomicUsize; StreamFate::ALL.len()],
-    /// Only while the route limits them; an address goes with its last stream, so there are no more than streams.
-    by_client: Mutex<HashMap<IpAddr, usize>>,
+    /// By who holds them.
+    by_client: Crowd,
+    by_user: Crowd,
 }
 
 /// One stream's place, given back when it is dropped.
 #[derive(Debug)]
 pub struct StreamPermit {
     counted: Counted,
-    client: Option<IpAddr>,
+    client: Key,
+    /// Boxed: there is one for each stream, and most have none.
+    _user: Option<Box<Place>>,
+}
+
+/// Who wants a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'a> {
+    /// From where.
+    pub client: IpAddr,
+    /// By which name, where that is known.
+    pub user: Option<&'a str>,
 }
 
 /// One live stream, until it is dropped.
@@ -50,6 +61,19 @@ pub enum StreamsFull {
     /// `streams_per_ip`
     #[error("the client has as many streams on the route as it may have")]
     Client,
+    /// `streams_per_user`
+    #[error("the user has as many streams on the route as it may have")]
+    User,
+}
+
+impl From<StreamsFull> for StreamLimit {
+    fn from(full: StreamsFull) -> Self {
+        match full {
+            StreamsFull::Route => Self::Route,
+            StreamsFull::Client => Self::Client,
+            StreamsFull::User => Self::User,
+        }
+    }
 }
 
 impl Default for Streams {
@@ -77,35 +101,35 @@ impl Streams {
         self.count().0
     }
 
-    /// A place for a stream of `client`.
+    /// A place for a stream of `holder`.
     ///
     /// # Errors
     /// [`StreamsFull`]: which limit is reached.
     pub fn acquire(
         &self,
         limits: StreamLimits,
-        client: IpAddr,
+        holder: Holder<'_>,
     ) -> Result<StreamPermit, StreamsFull> {
         let (counted, before) = self.count();
         // From here on a refusal gives back by its drop what has been taken.
-        let mut permit = StreamPermit {
-            counted,
-            client: None,
-        };
         if limits.total.is_some_and(|limit| before >= limit.get()) {
             return Err(StreamsFull::Route);
         }
-        if let Some(limit) = limits.per_ip {
-            let client = network(client);
-            let mut by_client = self.live.by_client();
-            let held = by_client.entry(client).or_default();
-            if *held >= limit.get() {
-                return Err(StreamsFull::Client);
-            }
-            *held += 1;
-            permit.client = Some(client);
+        let user = holder.user.map(|user| {
+            let user = Key::of_name(user.as_bytes());
+            let place = self.live.by_user.enter(user, limits.per_user);
+            place.map(Box::new).ok_or(StreamsFull::User)
+        });
+        let user = user.transpose()?;
+        let client = Key::of_client(holder.client);
+        if !self.live.by_client.take(client, limits.per_ip) {
+            return Err(StreamsFull::Client);
         }
-        Ok(permit)
+        Ok(StreamPermit {
+            counted,
+            client,
+            _user: user,
+        })
     }
 
     /// How many there are.
@@ -132,14 +156,6 @@ impl Streams {
     }
 }
 
-impl Live {
-    fn by_client(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.by_client
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Drop for Counted {
     fn drop(&mut self) {
         self.live.total.fetch_sub(1, Ordering::AcqRel);
@@ -149,15 +165,7 @@ impl Drop for Counted {
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let Some(client) = self.client else {
-            return;
-        };
-        if let Entry::Occupied(mut held) = self.counted.live.by_client().entry(client) {
-            *held.get_mut() -= 1;
-            if *held.get() == 0 {
-                held.remove();
-            }
-        }
+        self.counted.live.by_client.give_back(self.client);
     }
 }
 
@@ -172,9 +180,13 @@ mod tests {
         let limits = StreamLimits {
             total: NonZeroUsize::new(3),
             per_ip: NonZeroUsize::new(2),
+            per_user: None,
         };
         let streams = Streams::default();
-        let ask = |client: &str| streams.acquire(limits, client.parse().unwrap());
+        let ask = |client: &str| {
+            let client = client.parse().unwrap();
+            streams.acquire(limits, Holder { client, user: None })
+        };
         let first = ask("2001:db8::1").unwrap();
         let second = ask("2001:db8::2").unwrap();
         assert_eq!(ask("2001:db8::3").unwrap_err(), StreamsFull::Client);
@@ -185,7 +197,28 @@ mod tests {
         assert_eq!(streams.live(), 3);
         drop((second, other));
         assert_eq!(streams.live(), 1);
-        assert_eq!(streams.live.by_client().len(), 1);
+        assert_eq!(streams.live.by_client.holders(), 1);
+    }
+
+    #[test]
+    fn a_user_has_a_limit_wherever_it_comes_from() {
+        let limits = StreamLimits {
+            per_user: NonZeroUsize::new(1),
+            ..StreamLimits::default()
+        };
+        let streams = Streams::default();
+        let ask = |client: &str, user| {
+            let client = client.parse().unwrap();
+            streams.acquire(limits, Holder { client, user })
+        };
+        let first = ask("192.0.2.1", Some("ann")).unwrap();
+        let again = ask("192.0.2.2", Some("ann")).unwrap_err();
+        assert_eq!(again, StreamsFull::User);
+        let _others = [Some("bob"), None, None].map(|user| ask("192.0.2.1", user).unwrap());
+        drop(first);
+        let _again = ask("192.0.2.2", Some("ann")).unwrap();
+        assert_eq!(streams.live(), 4);
+        assert_eq!(streams.live.by_client.holders(), 2);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::http::body::{Body, BodyError};
 use crate::http::inbound::{Bounds, Outline};
 use crate::http::problem::Problem;
 use crate::lifecycle::drain;
-use crate::limits::Permit;
+use crate::limits::{Permit, TooMany};
 use crate::net::ClientAddr;
 use crate::respond;
 use crate::stream::{Downstream, Slot, Tunnels};
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     mut tcp: TcpStream,
     client: ClientAddr,
     listener: Rc<Listener>,
-    held: Held,
+    mut held: Held,
 ) {
     let begun = Instant::now();
     let snapshot = listener.service.snapshot();
@@ -54,6 +54,10 @@ pub(super) async fn serve(
             return;
         }
     };
+    if let Err(error) = count(client, &listener, &snapshot.config, &mut held.1) {
+        tracing::debug!(%client, why = %error, "connection closed");
+        return;
+    }
     let (stream, protocol) = match listener.protocol {
         ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => {
             (ClientStream::Clear(tcp), Protocol::Http1)
@@ -105,6 +109,21 @@ pub(super) async fn serve(
         Protocol::Http1 => Box::pin(http1::serve(stream, connection, &limits, held)).await,
         Protocol::Http2 => Box::pin(http2::serve(stream, connection, &limits, held)).await,
     }
+}
+
+/// Counts the connection among its client's. A proxy that is trusted has many clients, and what it does not say of them is not held
+/// against it.
+fn count(
+    client: ClientAddr,
+    listener: &Listener,
+    config: &Config,
+    permit: &mut Permit,
+) -> Result<(), TooMany> {
+    let client = client.0.ip();
+    if config.trust.believes(client) {
+        return Ok(());
+    }
+    permit.of_client(&listener.permits, client)
 }
 
 /// Who a connection's client is, and what it has connected to.

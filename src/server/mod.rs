@@ -123,6 +123,7 @@ impl Server {
             None => (None, Inherited::take()?),
         };
         let permits = Permits::new(config.limits.connections);
+        permits.limit_each(config.limits.connections_per_ip);
         let count = config.server.workers.get();
         let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
         let places = Places {

@@ -1,5 +1,6 @@
 //! One request: route, guard, action, stream, log line.
 
+mod crowd;
 mod own;
 mod page;
 
@@ -12,7 +13,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
-use crate::config::model::{EncodedSlashes, PathChange};
+use crate::config::model::{EncodedSlashes, Fixed, PathChange};
 use crate::forward::{self, BodyFault, ForwardError};
 use crate::guard;
 use crate::http::body::Body;
@@ -20,9 +21,8 @@ use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::{GatewayFault, Problem};
-use crate::limits::StreamsFull;
 use crate::observe::access::{RequestId, RequestRecord};
-use crate::observe::metrics::{self, StreamLimit};
+use crate::observe::metrics;
 use crate::respond::fields::Rendered;
 use crate::respond::values::Values;
 use crate::respond::{self, action};
@@ -155,6 +155,9 @@ impl Service {
         };
         told.fields = Rendered::of(&route.response_fields, &values);
         page::admit(route, &request, &mut told.fields)?;
+        if let Some(answer) = crowd::pace(route, asked, &request, told)? {
+            return Ok(owned(answer, asked.id, &told.fields));
+        }
         match &route.action {
             Action::Forward {
                 upstream,
@@ -199,6 +202,7 @@ impl Service {
                     route: route.name.clone(),
                     fields: &told.fields,
                     losses: &route.losses,
+                    stream_limits: route.stream_limits,
                     is_listed: guard::cors::is_listed(route.origins.as_ref(), request.headers()),
                 };
                 let answer = endpoint::answer(bridge, request, towards).await?;
@@ -209,11 +213,8 @@ impl Service {
                 Ok(owned(answer, asked.id, &told.fields))
             }
             Action::Respond(fixed) => {
-                let mut response = action::fixed(fixed);
-                if *request.method() == Method::HEAD {
-                    response = action::without_body(response);
-                }
-                Ok(owned(Answer::Response(response), asked.id, &told.fields))
+                let answer = Answer::Response(said(fixed, request.method()));
+                Ok(owned(answer, asked.id, &told.fields))
             }
         }
     }
@@ -283,6 +284,15 @@ fn find_route<'a>(
     }
 }
 
+/// A fixed response to a request of this method.
+fn said(fixed: &Fixed, method: &Method) -> Response<Body> {
+    let response = action::fixed(fixed);
+    if *method == Method::HEAD {
+        return action::without_body(response);
+    }
+    response
+}
+
 /// The limit for the request's body, which its announced length must not pass.
 fn guard_body(limit: Option<u64>, request: &Request<Incoming>) -> Result<Option<u64>, Problem> {
     let announced = http_body::Body::size_hint(request.body()).lower();
@@ -295,11 +305,7 @@ fn guard_body(limit: Option<u64>, request: &Request<Incoming>) -> Result<Option<
 /// From what went wrong to what the client is told; the log is told the cause.
 fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
     if let ForwardError::Streams(full) = error {
-        let limit = match full {
-            StreamsFull::Route => StreamLimit::Route,
-            StreamsFull::Client => StreamLimit::Client,
-        };
-        metrics::stream_refused(&route.name, limit);
+        metrics::stream_refused(&route.name, (*full).into());
     }
     let problem = problem(error);
     let cause = respond::chain(error);
@@ -314,7 +320,7 @@ fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
 fn problem(error: &ForwardError) -> Problem {
     Problem::Gateway(match error {
         ForwardError::Unavailable(unavailable) => return busy(*unavailable),
-        ForwardError::Streams(full) => return crowded(*full, Duration::from_secs(5)),
+        ForwardError::Streams(full) => return crowd::full(*full, Duration::from_secs(5)),
         ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
         ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
         ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
@@ -365,18 +371,6 @@ fn problem(error: &ForwardError) -> Problem {
             GatewayFault::UpgradeFailed
         }
     })
-}
-
-/// Streams are long, and nobody knows when a place will be free: `retry_after` is a guess.
-fn crowded(full: StreamsFull, retry_after: Duration) -> Problem {
-    let reason = "There are too many streams here.";
-    match full {
-        StreamsFull::Route => Problem::Unavailable {
-            retry_after,
-            reason,
-        },
-        StreamsFull::Client => Problem::TooManyRequests { retry_after },
-    }
 }
 
 fn busy(unavailable: Unavailable) -> Problem {

@@ -28,11 +28,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
-use crate::config::model::Verdict;
+use crate::config::model::{StreamLimits, Verdict};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
+use crate::limits::{Holder, StreamPermit, StreamsFull};
 use crate::net::ClientAddr;
 use crate::observe::access::RequestId;
+use crate::observe::metrics;
 use crate::respond::fields::Rendered;
 use crate::route::Captures;
 use crate::stream::{Answer, Downstream, HandOver, Losses};
@@ -67,6 +69,8 @@ pub struct Asked<'a> {
     pub fields: &'a Rendered,
     /// What ends its streams before their time.
     pub losses: &'a Arc<Losses>,
+    /// How many streams the route may have.
+    pub stream_limits: StreamLimits,
     /// Whether it is known to come from a page of an origin that the route lists.
     pub is_listed: bool,
 }
@@ -188,8 +192,7 @@ fn subscribe<B>(
 ) -> Result<Answer, Problem> {
     let filter = filter(bridge, request)?;
     let Ok(subscription) = admit(bridge, request, asked, SubscriberKind::EventStream) else {
-        let busy = head(&asked.id, parting::busy(bridge).into());
-        return Ok(Answer::Response(busy));
+        return Ok(busy(bridge, &asked.id, parting::BUSY));
     };
     let plan = plan(bridge, (subscription, filter), request, asked);
     let downstream = asked.downstream;
@@ -200,6 +203,25 @@ fn subscribe<B>(
     }
     let body = body::EventBody::new(plan, downstream.guard.clone());
     Ok(Answer::Response(head(&asked.id, Body::stream(body))))
+}
+
+/// What an EventSource is told that is not to be served now: to come back, not earlier than after `wait`. `None`: no EventSource
+/// asks, and a status says the same.
+#[must_use]
+pub fn sent_away<B>(
+    bridge: &Bridge,
+    request: &Request<B>,
+    id: &RequestId,
+    wait: Duration,
+) -> Option<Answer> {
+    let is_event_source = *request.method() == Method::GET
+        && !upgrade::is_asked_for(request)
+        && matches!(asks::accepted(request.headers()), Ok(Accepted::EventStream));
+    is_event_source.then(|| busy(bridge, id, wait.max(parting::BUSY)))
+}
+
+fn busy(bridge: &Bridge, id: &RequestId, at_least: Duration) -> Answer {
+    Answer::Response(head(id, parting::busy(bridge, at_least).into()))
 }
 
 fn filter<B>(bridge: &Bridge, request: &Request<B>) -> Result<Option<Arc<Filter>>, Problem> {
@@ -220,8 +242,8 @@ fn converse<B>(
             .inspect_err(|_refused| bridge.rejected().count(Reason::Origin))?;
     }
     let filter = filter(bridge, request)?;
-    let subscription =
-        admit(bridge, request, asked, SubscriberKind::WebSocket).map_err(|_full| unavailable())?;
+    let subscription = admit(bridge, request, asked, SubscriberKind::WebSocket)
+        .map_err(|full| unavailable(&full))?;
     let plan = plan(bridge, (subscription, filter), request, asked);
     Ok(agreement.answer(plan, asked))
 }
@@ -237,15 +259,20 @@ async fn poll<B>(
         filter: filter(bridge, request)?,
         wait: poll::wait(query)?,
     };
-    let subscription =
-        admit(bridge, request, asked, SubscriberKind::LongPoll).map_err(|_full| unavailable())?;
+    let subscription = admit(bridge, request, asked, SubscriberKind::LongPoll)
+        .map_err(|full| unavailable(&full))?;
     let guard = &asked.downstream.guard;
     let response = poll::answer(bridge, subscription, question, guard).await;
     Ok(Answer::Response(response))
 }
 
 /// No place is left for a subscriber now.
-struct Full;
+enum Full {
+    /// At the bridge.
+    Bridge,
+    /// Among the streams of the route, or of the client.
+    Streams(StreamsFull),
+}
 
 /// A place for one more subscriber. Who gets none is counted and not logged as a warning: a storm of clients that return
 /// must not be one of log lines too.
@@ -258,11 +285,15 @@ fn admit<B>(
     let guard = &asked.downstream.guard;
     if guard.is_draining() {
         bridge.rejected().count(Reason::Draining);
-        return Err(Full);
+        return Err(Full::Bridge);
     }
+    let place = match kind {
+        SubscriberKind::EventStream | SubscriberKind::WebSocket => Some(place(bridge, asked)?),
+        SubscriberKind::LongPoll => None,
+    };
     let session = asks::session(request.headers(), request.uri().query());
     let claim = Claim::new(cursor(request), session);
-    bridge
+    let subscription = bridge
         .subscribe(asked.captures, claim, kind, guard)
         .map_err(|full| {
             bridge.rejected().count(match full {
@@ -270,14 +301,39 @@ fn admit<B>(
                 super::Full::Channels(_) => Reason::Channels,
             });
             tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
-            Full
+            Full::Bridge
+        })?;
+    Ok(Subscription {
+        _place: place,
+        ..subscription
+    })
+}
+
+/// A place among the streams of the route.
+fn place(bridge: &Bridge, asked: &Asked<'_>) -> Result<StreamPermit, Full> {
+    let holder = Holder {
+        client: asked.downstream.client.0.ip(),
+        user: None,
+    };
+    let streams = &asked.losses.streams;
+    streams
+        .acquire(asked.stream_limits, holder)
+        .map_err(|full| {
+            bridge.rejected().count(Reason::Streams);
+            metrics::stream_refused(&asked.route, full.into());
+            tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
+            Full::Streams(full)
         })
 }
 
 /// For clients that are no EventSource: those read a status, and an EventSource is ended by it.
-fn unavailable() -> Problem {
+fn unavailable(full: &Full) -> Problem {
+    let retry_after = Duration::from_secs(10 + fastrand::u64(..20));
+    if let Full::Streams(StreamsFull::Client | StreamsFull::User) = full {
+        return Problem::TooManyRequests { retry_after };
+    }
     Problem::Unavailable {
-        retry_after: Duration::from_secs(10 + fastrand::u64(..20)),
+        retry_after,
         reason: "The bridge takes no more clients now.",
     }
 }

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use crate::bridge::Bridge;
 use crate::lifecycle::drain;
-use crate::limits::Counted;
 use crate::observe::access::End;
 use crate::stream::{AfterLoss, Losses};
 
@@ -22,8 +21,6 @@ pub(super) struct Outside {
     guard: drain::Guard,
     /// `None`: it has heard of the reload already.
     may_lose: Option<(Arc<Bridge>, Arc<Losses>)>,
-    /// As one of its route's streams.
-    counted: Counted,
 }
 
 impl Outside {
@@ -32,17 +29,12 @@ impl Outside {
         Self {
             guard,
             may_lose: Some((bridge.clone(), losses.clone())),
-            counted: losses.streams.enter(),
         }
     }
 
     /// Waits for the next word.
     pub(super) fn listen(self) -> Awaited {
-        let Self {
-            guard,
-            may_lose,
-            counted,
-        } = self;
+        let Self { guard, may_lose } = self;
         Box::pin(async move {
             let lost = async {
                 match &may_lose {
@@ -57,7 +49,6 @@ impl Outside {
             let still = (heard.1 == End::Removed).then_some(Self {
                 guard,
                 may_lose: None,
-                counted,
             });
             (heard.0, heard.1, still)
         })

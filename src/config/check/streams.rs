@@ -69,5 +69,7 @@ pub(crate) fn limits(table: &Field<route::RouteLimits>) -> StreamLimits {
         per_ip: table
             .get(|limits| &limits.streams_per_ip)
             .and_then(|number| limit(number.0)),
+        // Who asks is known where a route has it checked.
+        per_user: None,
     }
 }

@@ -116,6 +116,7 @@ impl Gate {
             route: "/live".into(),
             fields: &Rendered::default(),
             losses: &Arc::new(Losses::outlived()),
+            stream_limits: StreamLimits::default(),
             is_listed: false,
         };
         answer(&self.bridge, request, asked).await
