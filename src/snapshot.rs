@@ -21,7 +21,7 @@ use crate::lifecycle::removal::Removal;
 use crate::limits::{Rates, Streams};
 use crate::route::{PathPattern, Router, Rule};
 use crate::stream::{AfterLoss, Losses};
-use crate::tls::accept::{Acceptor, Tickets};
+use crate::tls::accept::{Acceptor, AcceptorError, Terms, Tickets};
 use crate::tls::certificates::ResolveBySni;
 use crate::upstream::Upstream;
 
@@ -108,7 +108,7 @@ pub enum Action {
 pub enum BuildError {
     /// rustls refuses the TLS settings.
     #[error("the TLS settings cannot be used")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] AcceptorError),
     /// The check let a conflict or an unknown name pass.
     #[error("the routes are inconsistent")]
     Routes,
@@ -314,12 +314,18 @@ fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, Buil
         return Ok(None);
     }
     let resolver = Arc::new(ResolveBySni::new(&tls.certificates));
-    let tickets = Some(tickets).filter(|_tickets| tls.session_tickets);
+    // Who was let in by another rule must not come back by a ticket: it has the client's certificate in it.
+    let own = tls.client_auth.is_some().then(Tickets::new).transpose();
+    let own = own.map_err(AcceptorError::Refused)?;
+    let tickets = Some(own.as_ref().unwrap_or(tickets)).filter(|_tickets| tls.session_tickets);
     Ok(Some(Acceptor::new(
         resolver,
-        tls.min_version,
-        tickets,
-        config.limits.tls_handshake_timeout,
+        &Terms {
+            min_version: tls.min_version,
+            tickets,
+            client_auth: tls.client_auth.as_ref(),
+            limit: config.limits.tls_handshake_timeout,
+        },
     )?))
 }
 

@@ -76,6 +76,7 @@ mod sse_curl;
 mod sse_resume;
 mod sse_stalled;
 mod tls;
+mod tls_names;
 mod trust;
 mod tunnel;
 mod tunnel_ends;

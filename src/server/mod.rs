@@ -2,6 +2,7 @@
 
 mod control;
 mod drain;
+mod expiry;
 mod listeners;
 mod plan;
 mod reload;
@@ -32,6 +33,7 @@ use crate::observe::metrics::Metrics;
 use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
+use expiry::Expiry;
 use listeners::Listeners;
 use restart::Restart;
 use watch::Watch;
@@ -86,6 +88,7 @@ struct Server {
     origin: Origin,
     restart: Restart,
     watchdog: Watchdog,
+    expiry: Expiry,
 }
 
 /// Serves `config` until the process is told to stop and has drained. `ready` is called once it listens.
@@ -186,6 +189,7 @@ impl Server {
             origin,
             restart,
             watchdog,
+            expiry: Expiry::new(),
         })
     }
 }

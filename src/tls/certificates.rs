@@ -15,11 +15,16 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
+use zeroize::Zeroizing;
 
 use super::validity::not_after;
+use super::{accept, der};
 
 /// The longest PEM file that is read, in bytes: a chain has a few kilobytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Seconds before its end in which a certificate should have been renewed.
+const SOON: i64 = 14 * 24 * 3600;
 
 /// A certificate chain with its key, loaded and seen to fit.
 #[derive(Debug, Clone)]
@@ -35,7 +40,9 @@ pub struct Certificate {
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         // The key fits the certificate, so an equal certificate means an equal key.
-        self.origin == other.origin && self.key.cert == other.key.cert
+        self.origin == other.origin
+            && self.key.cert == other.key.cert
+            && self.key.ocsp == other.key.ocsp
     }
 }
 
@@ -145,6 +152,30 @@ impl Certificate {
         })
     }
 
+    /// The seconds that it is still valid from `now` (seconds since 1970) on, if that is less than two weeks; less than 0: it has expired.
+    #[must_use]
+    pub fn runs_out(&self, now: i64) -> Option<i64> {
+        let left = self.expiry()?.saturating_sub(now);
+        (left < SOON).then_some(left)
+    }
+
+    /// The same with what its authority says of it, which clients then need not ask for themselves (RFC 6066 §8). `None`: `response` is not
+    /// a successful answer (RFC 6960 §4.2.1).
+    #[must_use]
+    pub fn stapled(self, response: Vec<u8>) -> Option<Self> {
+        let (answer, _) = der::expect(der::SEQUENCE, &response)?;
+        let (status, _) = der::expect(der::ENUMERATED, answer)?;
+        if status != [0] {
+            return None;
+        }
+        let mut key = CertifiedKey::clone(&self.key);
+        key.ocsp = Some(response);
+        Some(Self {
+            key: Arc::new(key),
+            ..self
+        })
+    }
+
     /// When the end-entity certificate expires, in seconds since 1970; `None` where it does not say.
     #[must_use]
     pub fn expiry(&self) -> Option<i64> {
@@ -163,6 +194,14 @@ pub fn load(cert: &Path, key: &Path) -> Result<Certificate, CertificateError> {
         load_chain(cert)?,
         load_key(key)?,
     )
+}
+
+/// Reads an answer of an authority, as DER.
+///
+/// # Errors
+/// [`CertificateError`]
+pub fn load_response(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    read(path, Part::Chain)
 }
 
 /// Loads a PEM chain, the end-entity certificate first.
@@ -188,7 +227,8 @@ pub fn load_chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, Certifica
 ///
 /// [`CertificateError`] if the file cannot be read or holds no private key.
 pub fn load_key(key: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    private_key(&read(key, Part::Key)?)
+    // What was read is wiped; the key itself is wiped by who holds it.
+    private_key(&Zeroizing::new(read(key, Part::Key)?))
 }
 
 fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, CertificateError> {
@@ -237,49 +277,87 @@ fn provider() -> Arc<CryptoProvider> {
 /// Of two certificates with the same name the earlier one wins.
 #[derive(Debug)]
 pub struct ResolveBySni {
-    by_name: HashMap<String, Arc<CertifiedKey>>,
-    first: Option<Arc<CertifiedKey>>,
+    by_name: HashMap<String, Choice>,
+    first: Option<Choice>,
+}
+
+/// A certificate that may be shown.
+#[derive(Debug, Clone)]
+struct Choice {
+    key: Arc<CertifiedKey>,
+    names: Names,
+}
+
+/// The names of one certificate, in lower case; `*.example.org` stands for one label.
+#[derive(Debug, Clone)]
+pub struct Names(Arc<[String]>);
+
+impl Names {
+    /// Whether the certificate is for this host, in lower case (RFC 9525 §6.3).
+    #[must_use]
+    pub fn cover(&self, host: &str) -> bool {
+        let wildcard = wildcard(host);
+        let fits = |name: &String| name == host || Some(name) == wildcard.as_ref();
+        self.0.iter().any(fits)
+    }
 }
 
 impl ResolveBySni {
     /// Builds the table of names. Without certificates nothing resolves, and every handshake fails.
     pub fn new(certificates: &[Certificate]) -> Self {
         let mut by_name = HashMap::new();
+        let mut first = None;
         for certificate in certificates {
+            let choice = Choice {
+                key: Arc::clone(&certificate.key),
+                names: Names(certificate.names.as_slice().into()),
+            };
             for name in &certificate.names {
                 by_name
                     .entry(name.clone())
-                    .or_insert_with(|| Arc::clone(&certificate.key));
+                    .or_insert_with(|| choice.clone());
             }
+            first.get_or_insert(choice);
         }
-        Self {
-            by_name,
-            first: certificates
-                .first()
-                .map(|certificate| Arc::clone(&certificate.key)),
-        }
+        Self { by_name, first }
     }
 
     /// The certificate for a lower-case server name.
     pub fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
-        name.and_then(|name| self.by_name.get(name).or_else(|| self.wildcard(name)))
+        self.choose(name).map(|choice| &choice.key)
+    }
+
+    /// The names of the certificate that has this one among them.
+    pub fn named(&self, name: &str) -> Option<&Names> {
+        self.by_name(name).map(|choice| &choice.names)
+    }
+
+    fn choose(&self, name: Option<&str>) -> Option<&Choice> {
+        name.and_then(|name| self.by_name(name))
             .or(self.first.as_ref())
     }
 
-    /// A wildcard stands for exactly one label, the leftmost (RFC 9525 §6.3).
-    fn wildcard(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        let (label, parent) = name.split_once('.')?;
-        if label.is_empty() {
-            return None;
-        }
-        self.by_name.get(&format!("*.{parent}"))
+    fn by_name(&self, name: &str) -> Option<&Choice> {
+        let exact = self.by_name.get(name);
+        exact.or_else(|| self.by_name.get(&wildcard(name)?))
     }
+}
+
+/// A wildcard stands for exactly one label, the leftmost (RFC 9525 §6.3).
+fn wildcard(name: &str) -> Option<String> {
+    let (label, parent) = name.split_once('.')?;
+    (!label.is_empty()).then(|| format!("*.{parent}"))
 }
 
 impl ResolvesServerCert for ResolveBySni {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls gives the name in lower case and without a trailing dot.
-        self.find(client_hello.server_name()).cloned()
+        let asked = client_hello.server_name();
+        let choice = self.choose(asked)?;
+        if asked.is_some() {
+            accept::note_chosen(&choice.names);
+        }
+        Some(choice.key.clone())
     }
 }
 
@@ -316,6 +394,54 @@ mod tests {
             assert!(Arc::ptr_eq(found, &certificates[expected].key), "{name:?}");
         }
         assert!(ResolveBySni::new(&[]).find(Some("a.test")).is_none());
+    }
+
+    #[test]
+    fn names_cover_what_a_client_may_ask_for_on_the_same_connection() {
+        let certificates = [
+            certificate(&["a.test", "*.b.test"]),
+            certificate(&["c.test"]),
+        ];
+        let resolver = ResolveBySni::new(&certificates);
+        let names = resolver.named("a.test").unwrap();
+        for (host, covered, named) in [
+            ("a.test", true, true),
+            ("x.b.test", true, true),
+            ("y.x.b.test", false, false),
+            ("b.test", false, false),
+            ("c.test", false, true),
+            ("elsewhere.test", false, false),
+            ("[::1]", false, false),
+        ] {
+            let found = (names.cover(host), resolver.named(host).is_some());
+            assert_eq!(found, (covered, named), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_last_two_weeks_are_told() {
+        let one = certificate(&["a.test"]);
+        let end = one.expiry().unwrap();
+        assert_eq!(one.runs_out(end - SOON), None);
+        assert_eq!(one.runs_out(end - SOON + 1), Some(SOON - 1));
+        assert_eq!(one.runs_out(end + 5), Some(-5));
+    }
+
+    #[test]
+    fn only_a_successful_answer_is_stapled() {
+        let one = certificate(&["a.test"]);
+        let good = b"\x30\x03\x0a\x01\x00".to_vec();
+        let stapled = one.clone().stapled(good.clone()).unwrap();
+        assert_eq!(stapled.key.ocsp.as_ref(), Some(&good));
+        assert_ne!(stapled, one);
+        for bad in [
+            &b""[..],
+            b"\x30\x03\x0a\x01\x06",
+            b"-----BEGIN",
+            b"\x30\x00",
+        ] {
+            assert!(one.clone().stapled(bad.to_vec()).is_none(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 pub mod accept;
 pub mod certificates;
 pub mod client;
+pub mod client_auth;
+mod der;
 mod http2_stream;
+pub mod peer;
 mod stream;
 mod validity;
 

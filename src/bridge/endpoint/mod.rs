@@ -4,6 +4,7 @@
 //! `POST` publishes, `HEAD` and `OPTIONS` are answered. A fault that passes is never a 5xx towards an EventSource, which
 //! would end it for ever: it gets a 200, a `retry:` and the end. All others get the honest 503.
 
+mod admission;
 mod asks;
 mod body;
 mod clock;
@@ -31,10 +32,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use crate::config::model::{StreamLimits, Verdict};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
-use crate::limits::{Holder, StreamPermit, StreamsFull};
+use crate::http::provenance;
 use crate::net::ClientAddr;
 use crate::observe::access::RequestId;
-use crate::observe::metrics;
 use crate::respond::fields::Rendered;
 use crate::route::Captures;
 use crate::stream::{Answer, Downstream, HandOver, Losses};
@@ -43,9 +43,9 @@ use super::counts::SubscriberKind;
 use super::cursor::Cursor;
 use super::log::{Filter, Form};
 use super::rejected::Reason;
-use super::session::Claim;
 use super::{Bridge, Subscription, values};
 
+use self::admission::{admit, unavailable};
 use self::asks::Accepted;
 use self::task::Dialect;
 
@@ -100,12 +100,13 @@ struct Plan {
 /// Dropping it gives the request up; a `POST` may have been sent then.
 pub async fn answer<B>(
     bridge: &Arc<Bridge>,
-    request: Request<B>,
+    mut request: Request<B>,
     asked: Asked<'_>,
 ) -> Result<Answer, Problem>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
+    tell_certificate(asked.downstream, request.headers_mut());
     let (headers, query) = (request.headers(), request.uri().query());
     let values = values::of_request(bridge.config(), asked.captures, headers, query);
     let asked = Asked {
@@ -128,6 +129,15 @@ where
         }
         Method::OPTIONS => Ok(Answer::Response(options(bridge, request.headers()))),
         _ => Err(Problem::MethodNotAllowed(allowed(bridge))),
+    }
+}
+
+/// A feed may be told who asks by the client's certificate (`connect.forward`, `{header.x-client-cert-subject}`): what the client says
+/// of it itself is nothing.
+fn tell_certificate(downstream: &Downstream, headers: &mut HeaderMap) {
+    provenance::remove_certificates(headers);
+    if let Some(certificate) = downstream.certificate() {
+        certificate.tell(headers);
     }
 }
 
@@ -264,78 +274,6 @@ async fn poll<B>(
     let guard = &asked.downstream.guard;
     let response = poll::answer(bridge, subscription, question, guard).await;
     Ok(Answer::Response(response))
-}
-
-/// No place is left for a subscriber now.
-enum Full {
-    /// At the bridge.
-    Bridge,
-    /// Among the streams of the route, or of the client.
-    Streams(StreamsFull),
-}
-
-/// A place for one more subscriber. Who gets none is counted and not logged as a warning: a storm of clients that return
-/// must not be one of log lines too.
-fn admit<B>(
-    bridge: &Arc<Bridge>,
-    request: &Request<B>,
-    asked: &Asked<'_>,
-    kind: SubscriberKind,
-) -> Result<Subscription, Full> {
-    let guard = &asked.downstream.guard;
-    if guard.is_draining() {
-        bridge.rejected().count(Reason::Draining);
-        return Err(Full::Bridge);
-    }
-    let place = match kind {
-        SubscriberKind::EventStream | SubscriberKind::WebSocket => Some(place(bridge, asked)?),
-        SubscriberKind::LongPoll => None,
-    };
-    let session = asks::session(request.headers(), request.uri().query());
-    let claim = Claim::new(cursor(request), session);
-    let subscription = bridge
-        .subscribe(asked.captures, claim, kind, guard)
-        .map_err(|full| {
-            bridge.rejected().count(match full {
-                super::Full::Subscribers(_) => Reason::Subscribers,
-                super::Full::Channels(_) => Reason::Channels,
-            });
-            tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
-            Full::Bridge
-        })?;
-    Ok(Subscription {
-        _place: place,
-        ..subscription
-    })
-}
-
-/// A place among the streams of the route.
-fn place(bridge: &Bridge, asked: &Asked<'_>) -> Result<StreamPermit, Full> {
-    let holder = Holder {
-        client: asked.downstream.client.0.ip(),
-        user: None,
-    };
-    let streams = &asked.losses.streams;
-    streams
-        .acquire(asked.stream_limits, holder)
-        .map_err(|full| {
-            bridge.rejected().count(Reason::Streams);
-            metrics::stream_refused(&asked.route, full.into());
-            tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
-            Full::Streams(full)
-        })
-}
-
-/// For clients that are no EventSource: those read a status, and an EventSource is ended by it.
-fn unavailable(full: &Full) -> Problem {
-    let retry_after = Duration::from_secs(10 + fastrand::u64(..20));
-    if let Full::Streams(StreamsFull::Client | StreamsFull::User) = full {
-        return Problem::TooManyRequests { retry_after };
-    }
-    Problem::Unavailable {
-        retry_after,
-        reason: "The bridge takes no more clients now.",
-    }
 }
 
 fn plan<B>(

@@ -7,6 +7,7 @@ mod action;
 mod admin;
 mod balance;
 mod bridge;
+mod client_auth;
 mod errors;
 mod feed;
 mod fields;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::check::{Context, action, fields, rate, seconds, streams};
+use crate::config::check::{Context, action, fields, rate, streams};
 use crate::config::diagnostic::Place;
-use crate::config::model::{Bridge, PageOrigins, Resume, Route, RouteAction, StreamFate, Timeouts};
+use crate::config::model::{Bridge, PageOrigins, Resume, Route, RouteAction, StreamFate};
 use crate::config::schema::Root;
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -73,7 +73,7 @@ fn check_one(
         path: rule.path,
         methods: rule.methods,
         action,
-        timeouts: timeouts(&table.timeouts),
+        timeouts: streams::timeouts(&table.timeouts),
         websocket: streams::websocket(table, context),
         event_streams: streams::event_streams(table),
         rate: rate::check(&table.limits, context),
@@ -386,25 +386,5 @@ fn check_names(table: &route::Route, place: Place, bridge: &Bridge, context: &mu
             let hint = format!("a segment `{{{name}}}` in the path gives it its value");
             context.diagnostics.error(place, message).hint(hint);
         }
-    }
-}
-
-fn timeouts(table: &Field<route::Timeouts>) -> Timeouts {
-    Timeouts {
-        response: table
-            .get(|timeouts| &timeouts.response)
-            .map_or(Some(seconds(60)), |time| time.0),
-        upgrade: table
-            .get(|timeouts| &timeouts.upgrade)
-            .map_or(Some(seconds(15)), |time| time.0),
-        idle: table
-            .get(|timeouts| &timeouts.idle)
-            .map_or(Some(seconds(60)), |time| time.0),
-        stream_idle: table
-            .get(|timeouts| &timeouts.stream_idle)
-            .map_or(Some(seconds(3600)), |time| time.0),
-        stream_max: table
-            .get(|timeouts| &timeouts.stream_max)
-            .and_then(|time| time.0),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use crate::config::check::Context;
-use crate::config::model::{EventStreams, MessageRate, StreamLimits, WebSocket};
+use crate::config::check::{Context, seconds};
+use crate::config::model::{EventStreams, MessageRate, StreamLimits, Timeouts, WebSocket};
 use crate::config::schema::decode::Field;
 use crate::config::schema::route;
 
@@ -71,5 +71,26 @@ pub(crate) fn limits(table: &Field<route::RouteLimits>) -> StreamLimits {
             .and_then(|number| limit(number.0)),
         // Who asks is known where a route has it checked.
         per_user: None,
+    }
+}
+
+/// `timeouts`, but for those above.
+pub(crate) fn timeouts(table: &Field<route::Timeouts>) -> Timeouts {
+    Timeouts {
+        response: table
+            .get(|timeouts| &timeouts.response)
+            .map_or(Some(seconds(60)), |time| time.0),
+        upgrade: table
+            .get(|timeouts| &timeouts.upgrade)
+            .map_or(Some(seconds(15)), |time| time.0),
+        idle: table
+            .get(|timeouts| &timeouts.idle)
+            .map_or(Some(seconds(60)), |time| time.0),
+        stream_idle: table
+            .get(|timeouts| &timeouts.stream_idle)
+            .map_or(Some(seconds(3600)), |time| time.0),
+        stream_max: table
+            .get(|timeouts| &timeouts.stream_max)
+            .and_then(|time| time.0),
     }
 }

@@ -45,6 +45,7 @@ pub use crate::route::plain_path::EncodedSlashes;
 pub use crate::tls::accept::TlsVersion;
 pub use crate::tls::certificates::Certificate;
 pub use crate::tls::client::ServerTls;
+pub use crate::tls::client_auth::{ClientAuth, Demand};
 
 /// One whole, checked configuration.
 #[derive(Debug, Clone)]
@@ -155,6 +156,10 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// Whether sessions resume by ticket. Default true.
     pub session_tickets: bool,
+    /// Whose certificates clients show. `None`, the default: nobody is asked.
+    pub client_auth: Option<ClientAuth>,
+    /// `max-age` of `Strict-Transport-Security`. `None`, the default: it is not sent.
+    pub hsts: Option<Duration>,
     /// `[[tls.certificate]]`, in the order of the files; the first answers clients without a matching name.
     pub certificates: Vec<Certificate>,
 }
