@@ -22,7 +22,7 @@ use crate::limits::{Rates, Streams};
 use crate::route::{PathPattern, Router, Rule};
 use crate::stream::{AfterLoss, Losses};
 use crate::tls::accept::{Acceptor, AcceptorError, Terms, Tickets};
-use crate::tls::certificates::ResolveBySni;
+use crate::tls::sni::ResolveBySni;
 use crate::upstream::Upstream;
 
 /// One generation.

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::TlsStream;
-use super::certificates::{Names, ResolveBySni};
 use super::client_auth::{ClientAuth, ClientAuthError};
 use super::peer::ClientCertificate;
+use super::sni::{Names, ResolveBySni};
 
 /// What a client and a listener have agreed to speak (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ pub mod client_auth;
 mod der;
 mod http2_stream;
 pub mod peer;
+pub mod sni;
 mod stream;
 mod validity;
 
