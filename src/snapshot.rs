@@ -17,12 +17,13 @@ use crate::config::model::{
     StreamFate, StreamLimits, Timeouts, WebSocket,
 };
 use crate::guard::auth::Auth;
+use crate::guard::rate;
 use crate::lifecycle::removal::Removal;
-use crate::limits::Streams;
+use crate::limits::{Rates, Streams};
 use crate::route::{PathPattern, Router, Rule};
 use crate::stream::{AfterLoss, Losses};
-use crate::tls::accept::{Acceptor, Tickets};
-use crate::tls::certificates::ResolveBySni;
+use crate::tls::accept::{Acceptor, AcceptorError, Terms, Tickets};
+use crate::tls::sni::ResolveBySni;
 use crate::upstream::Upstream;
 
 /// One generation.
@@ -49,6 +50,8 @@ struct Live {
     streams: Streams,
     /// Tells them when the route is gone.
     removal: Removal,
+    /// How fast its requests have come.
+    rates: Arc<Rates>,
 }
 
 /// A route with its action at hand.
@@ -67,6 +70,8 @@ pub struct Route {
     pub streams: Streams,
     /// How many of them it may have.
     pub stream_limits: StreamLimits,
+    /// How fast its requests may come; `None`: no limit.
+    pub rate: Option<rate::Rule>,
     /// What ends its live streams before their time.
     pub losses: Arc<Losses>,
     /// What changes in requests to its upstream.
@@ -107,7 +112,7 @@ pub enum Action {
 pub enum BuildError {
     /// rustls refuses the TLS settings.
     #[error("the TLS settings cannot be used")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] AcceptorError),
     /// The check let a conflict or an unknown name pass.
     #[error("the routes are inconsistent")]
     Routes,
@@ -302,6 +307,10 @@ fn router(
                 event_streams: route.event_streams,
                 streams: streams.clone(),
                 stream_limits: route.streams,
+                rate: route
+                    .rate
+                    .as_ref()
+                    .map(|rate| rate::Rule::new(rate, live.rates.clone())),
                 losses: Arc::new(Losses {
                     after_fall: after(route.on_unhealthy, config),
                     after_removal: after(route.on_remove, config),
@@ -335,12 +344,18 @@ fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, Buil
         return Ok(None);
     }
     let resolver = Arc::new(ResolveBySni::new(&tls.certificates));
-    let tickets = Some(tickets).filter(|_tickets| tls.session_tickets);
+    // Who was let in by another rule must not come back by a ticket: it has the client's certificate in it.
+    let own = tls.client_auth.is_some().then(Tickets::new).transpose();
+    let own = own.map_err(AcceptorError::Refused)?;
+    let tickets = Some(own.as_ref().unwrap_or(tickets)).filter(|_tickets| tls.session_tickets);
     Ok(Some(Acceptor::new(
         resolver,
-        tls.min_version,
-        tickets,
-        config.limits.tls_handshake_timeout,
+        &Terms {
+            min_version: tls.min_version,
+            tickets,
+            client_auth: tls.client_auth.as_ref(),
+            limit: config.limits.tls_handshake_timeout,
+        },
     )?))
 }
 

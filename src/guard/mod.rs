@@ -3,4 +3,5 @@
 pub mod auth;
 pub mod cors;
 pub mod origin;
+pub mod rate;
 pub mod websocket;

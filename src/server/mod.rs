@@ -2,6 +2,7 @@
 
 mod control;
 mod drain;
+mod expiry;
 mod listeners;
 mod plan;
 mod reload;
@@ -33,6 +34,7 @@ use crate::observe::metrics::Metrics;
 use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
+use expiry::Expiry;
 use listeners::Listeners;
 use restart::Restart;
 use watch::Watch;
@@ -88,6 +90,7 @@ struct Server {
     origin: Origin,
     restart: Restart,
     watchdog: Watchdog,
+    expiry: Expiry,
 }
 
 /// Serves `config` until the process is told to stop and has drained. `ready` is called once it listens.
@@ -125,6 +128,7 @@ impl Server {
             None => (None, Inherited::take()?),
         };
         let permits = Permits::new(config.limits.connections);
+        permits.limit_each(config.limits.connections_per_ip);
         let count = config.server.workers.get();
         let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
         let places = Places {
@@ -190,6 +194,7 @@ impl Server {
             origin,
             restart,
             watchdog,
+            expiry: Expiry::new(),
         })
     }
 }

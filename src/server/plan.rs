@@ -133,7 +133,9 @@ impl Plan {
             format.push("`format` with the next start".to_owned());
         }
         let same_tls = before.tls.min_version == after.tls.min_version
-            && before.tls.session_tickets == after.tls.session_tickets;
+            && before.tls.session_tickets == after.tls.session_tickets
+            && before.tls.client_auth == after.tls.client_auth
+            && before.tls.hsts == after.tls.hsts;
         let settings = [
             ("server", before.server == after.server, workers),
             ("tls", same_tls, Vec::new()),

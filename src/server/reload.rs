@@ -233,6 +233,7 @@ impl Server {
         self.workers.resolve_by(&Arc::new(config.dns.clone()));
         Budget::process().set_limit(config.limits.bridge_memory);
         self.permits.resize(config.limits.connections);
+        self.permits.limit_each(config.limits.connections_per_ip);
         self.log.apply(&config.log);
         plan
     }

@@ -155,7 +155,7 @@ fn come_again<B>(route: &Route, request: &Request<B>, id: &RequestId) -> Option<
     let Action::Bridge(bridge) = &route.action else {
         return None;
     };
-    endpoint::sent_away(bridge, request, id)
+    endpoint::sent_away(bridge, request, id, Duration::ZERO)
 }
 
 /// Tells the log why somebody is not let in.

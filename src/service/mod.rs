@@ -1,5 +1,7 @@
 //! One request: route, guard, action, stream, log line.
 
+mod crowd;
+mod fault;
 mod find;
 mod known;
 mod own;
@@ -7,37 +9,30 @@ mod page;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
-use crate::config::model::PathChange;
-use crate::forward::{self, BodyFault, ForwardError};
+use crate::config::model::{Fixed, PathChange};
+use crate::forward;
 use crate::guard;
 use crate::guard::auth::{Known, Seen};
 use crate::http::body::Body;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
-use crate::http::problem::{GatewayFault, Problem};
-use crate::limits::StreamsFull;
+use crate::http::problem::Problem;
 use crate::observe::access::{RequestId, RequestRecord};
-use crate::observe::metrics::{self, StreamLimit};
 use crate::respond::fields::Rendered;
-use crate::respond::{self, action};
+use crate::respond::action;
 use crate::route::{Captures, Escape};
 use crate::snapshot::{Action, Current, Held, Route, Snapshot};
 use crate::stream::{Answer, Downstream, Losses};
-use crate::tls;
-use crate::tls::client::ServerHandshakeError;
-use crate::upstream::Unavailable;
-use crate::upstream::connect::ConnectError;
-use crate::upstream::http1::ExchangeError;
 use crate::upstream::pool::Pools;
-use crate::websocket::handshake::HandshakeFault;
 
+use crowd::By;
+use fault::explain;
 use find::{Wanted, origin, request_id, values};
 use known::Judged;
 use own::{Asker, Told, asked_of, finish, owned, refused};
@@ -144,7 +139,7 @@ impl Service {
         mut request: Request<Incoming>,
         told: &mut Told,
     ) -> Result<Answer, Problem> {
-        let host = find::admit(&request, asked.snapshot.config.server.encoded_slashes)?;
+        let host = find::admit(asked, &request)?;
         let Wanted {
             route,
             captures,
@@ -161,6 +156,9 @@ impl Service {
         let values = values(asked, route, &captures, &host, &request);
         told.fields = Rendered::of(&route.response_fields, &values);
         page::admit(route, &request, &mut told.fields)?;
+        if let Some(answer) = crowd::pace(route, By::Origin, asked, &request, told)? {
+            return Ok(owned(answer, asked.id, &told.fields));
+        }
         let known = match self
             .know(asked.id, route, shown.as_ref(), &request, told)
             .await?
@@ -168,6 +166,10 @@ impl Service {
             Judged::LetIn(known) => known,
             Judged::Answered(answer) => return Ok(owned(answer, asked.id, &told.fields)),
         };
+        let user = known.as_ref().and_then(|known| known.user.as_deref());
+        if let Some(answer) = crowd::pace(route, By::User(user), asked, &request, told)? {
+            return Ok(owned(answer, asked.id, &told.fields));
+        }
         if let Some(stem) = ticket {
             let response = known::ticket(route, known.as_ref(), &stem)?;
             return Ok(respond_with(response, asked, told));
@@ -245,6 +247,7 @@ impl Service {
                     route: route.name.clone(),
                     fields: &told.fields,
                     losses,
+                    stream_limits: route.stream_limits,
                     is_listed: guard::cors::is_listed(route.origins.as_ref(), request.headers()),
                 };
                 known::tell_in(known.as_ref(), request.headers_mut());
@@ -257,11 +260,7 @@ impl Service {
                 told,
             )),
             Action::Respond(fixed) => {
-                let mut response = action::fixed(fixed);
-                if *request.method() == Method::HEAD {
-                    response = action::without_body(response);
-                }
-                Ok(respond_with(response, asked, told))
+                Ok(respond_with(said(fixed, request.method()), asked, told))
             }
         }
     }
@@ -289,102 +288,11 @@ fn respond_with(response: Response<Body>, asked: &Asked<'_>, told: &Told) -> Ans
     owned(Answer::Response(response), asked.id, &told.fields)
 }
 
-/// From what went wrong to what the client is told; the log is told the cause.
-fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
-    if let ForwardError::Streams(full) = error {
-        let limit = match full {
-            StreamsFull::Route => StreamLimit::Route,
-            StreamsFull::Client => StreamLimit::Client,
-        };
-        metrics::stream_refused(&route.name, limit);
+/// A fixed response to a request of this method.
+fn said(fixed: &Fixed, method: &Method) -> Response<Body> {
+    let response = action::fixed(fixed);
+    if *method == Method::HEAD {
+        return action::without_body(response);
     }
-    let problem = problem(error);
-    let cause = respond::chain(error);
-    if problem.status().is_server_error() {
-        tracing::warn!(%id, route = &*route.name, error = problem.label(), cause, "no response from upstream");
-        return problem;
-    }
-    tracing::debug!(%id, route = &*route.name, error = problem.label(), cause, "request refused");
-    problem
-}
-
-fn problem(error: &ForwardError) -> Problem {
-    Problem::Gateway(match error {
-        ForwardError::Unavailable(unavailable) => return busy(*unavailable),
-        ForwardError::Streams(full) => return crowded(*full, Duration::from_secs(5)),
-        ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
-        ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
-        ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
-        ForwardError::Connect(ConnectError::Tls { source, .. }) => match source {
-            ServerHandshakeError::Certificate(_) => GatewayFault::TlsCertificate,
-            ServerHandshakeError::Alert(_) => GatewayFault::TlsAlert,
-            ServerHandshakeError::Failed(_) => GatewayFault::TlsProtocol,
-        },
-        ForwardError::Connect(ConnectError::Http2 { .. }) => GatewayFault::ProtocolError,
-        ForwardError::Exchange { source, .. } => match source {
-            ExchangeError::Broken { source, .. } if tls::client::alert(source).is_some() => {
-                GatewayFault::TlsAlert
-            }
-            ExchangeError::Broken { answered, .. } | ExchangeError::Closed { answered } => {
-                if *answered {
-                    GatewayFault::ResponseIncomplete
-                } else {
-                    GatewayFault::ConnectionTerminated
-                }
-            }
-            ExchangeError::Refused(_) | ExchangeError::Reset(_) => {
-                GatewayFault::ConnectionTerminated
-            }
-            ExchangeError::Http2(_)
-            | ExchangeError::Http1Required(_)
-            | ExchangeError::BadHead(_)
-            | ExchangeError::TooManyInterim => GatewayFault::ProtocolError,
-            ExchangeError::HeadTooLarge => GatewayFault::ResponseHeadTooLarge,
-            ExchangeError::TimedOut(_) => GatewayFault::ResponseTimeout,
-            ExchangeError::NotTaken(_) => GatewayFault::ConnectionWriteTimeout,
-            ExchangeError::Stalled(_) => return Problem::RequestTimeout,
-            ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
-                return Problem::BadRequest("The request's body broke off.");
-            }
-        },
-        ForwardError::Body(BodyFault::BrokeOff) => {
-            return Problem::BadRequest("The request's body broke off.");
-        }
-        ForwardError::Body(BodyFault::TooLarge { limit }) => {
-            return Problem::ContentTooLarge { limit: *limit };
-        }
-        ForwardError::Body(BodyFault::TooSlow { .. }) => return Problem::RequestTimeout,
-        ForwardError::Handshake(HandshakeFault::Version) => return Problem::UpgradeRequired,
-        ForwardError::Handshake(_) => {
-            return Problem::BadRequest("The WebSocket handshake is not a valid one.");
-        }
-        ForwardError::Upgrade { .. } | ForwardError::UnaskedUpgrade { .. } => {
-            GatewayFault::UpgradeFailed
-        }
-    })
-}
-
-/// Streams are long, and nobody knows when a place will be free: `retry_after` is a guess.
-fn crowded(full: StreamsFull, retry_after: Duration) -> Problem {
-    let reason = "There are too many streams here.";
-    match full {
-        StreamsFull::Route => Problem::Unavailable {
-            retry_after,
-            reason,
-        },
-        StreamsFull::Client => Problem::TooManyRequests { retry_after },
-    }
-}
-
-fn busy(unavailable: Unavailable) -> Problem {
-    match unavailable {
-        Unavailable::Unhealthy { retry_after } => Problem::Unavailable {
-            retry_after,
-            reason: "No server behind this one is healthy.",
-        },
-        Unavailable::Full { retry_after } => Problem::Unavailable {
-            retry_after,
-            reason: "The servers behind this one are busy.",
-        },
-    }
+    response
 }

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use crate::bridge::Bridge;
 use crate::lifecycle::drain;
-use crate::limits::Counted;
 use crate::observe::access::End;
 use crate::stream::{AfterLoss, Losses};
 
@@ -25,8 +24,6 @@ pub(super) struct Outside {
     expires: Option<Instant>,
     /// `None`: it has heard of the reload already.
     may_lose: Option<(Arc<Bridge>, Arc<Losses>)>,
-    /// As one of its route's streams.
-    counted: Counted,
 }
 
 impl Outside {
@@ -36,7 +33,6 @@ impl Outside {
             guard,
             expires: losses.expires(),
             may_lose: Some((bridge.clone(), losses.clone())),
-            counted: losses.streams.enter(),
         }
     }
 
@@ -50,7 +46,6 @@ impl Outside {
         let Self {
             guard,
             may_lose,
-            counted,
             expires: _,
         } = self;
         Box::pin(async move {
@@ -75,7 +70,6 @@ impl Outside {
                 guard,
                 expires: None,
                 may_lose: None,
-                counted,
             });
             (heard.0, heard.1, still)
         })

@@ -8,6 +8,7 @@ mod admin;
 mod auth;
 mod balance;
 mod bridge;
+mod client_auth;
 mod errors;
 mod feed;
 mod fields;
@@ -16,6 +17,7 @@ mod listen;
 mod mapping;
 mod names;
 mod publish;
+mod rate;
 mod route;
 mod secret;
 mod server_tls;
@@ -236,6 +238,9 @@ fn limits(table: &Field<limits::Limits>) -> Limits {
         connections: table
             .get(|limits| &limits.connections)
             .map_or(100_000, |count| to_usize(count.0)),
+        connections_per_ip: table
+            .get(|limits| &limits.connections_per_ip)
+            .and_then(|count| NonZeroUsize::new(to_usize(count.0))),
         header_size: table
             .get(|limits| &limits.header_size)
             .map_or(32 * 1024, |size| to_usize(size.0)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::check::{Context, action, fields, streams};
+use crate::config::check::{Context, action, fields, rate, streams};
 use crate::config::diagnostic::Place;
 use crate::config::model::{Bridge, PageOrigins, Resume, Route, RouteAction, StreamFate};
 use crate::config::schema::Root;
@@ -66,6 +66,7 @@ fn check_one(
         None if !table.auth.is_absent() => return None,
         None => None,
     };
+    rate::check_users(table, context);
     let action = action?;
     let origins = origins(table, &action, context);
     let host = rule
@@ -82,6 +83,7 @@ fn check_one(
         timeouts: streams::timeouts(&table.timeouts),
         websocket: streams::websocket(table, context),
         event_streams: streams::event_streams(table),
+        rate: rate::check(&table.limits, context),
         streams: streams::limits(&table.limits),
         on_unhealthy: table.on_unhealthy.map_or(StreamFate::Keep, |word| word.0),
         on_remove: table.on_remove.map_or(StreamFate::Keep, |word| word.0),
@@ -328,11 +330,6 @@ fn tell_useless(table: &route::Route, kind: Kind, context: &mut Context<'_>) {
             limits.and_then(|l| l.message_burst.key()),
             "limits.message_burst",
         ),
-        (limits.and_then(|l| l.streams.key()), "limits.streams"),
-        (
-            limits.and_then(|l| l.streams_per_ip.key()),
-            "limits.streams_per_ip",
-        ),
         (table.strip_prefix.key(), "strip_prefix"),
         (table.rewrite.key(), "rewrite"),
         (table.preserve_host.key(), "preserve_host"),
@@ -344,6 +341,21 @@ fn tell_useless(table: &route::Route, kind: Kind, context: &mut Context<'_>) {
         if let Some(key) = key {
             let message =
                 format!("`{name}` is for a route with an `upstream`: {what} has no use for it");
+            context.diagnostics.error(key, message);
+        }
+    }
+    let streams = [
+        (limits.and_then(|l| l.streams.key()), "limits.streams"),
+        (
+            limits.and_then(|l| l.streams_per_ip.key()),
+            "limits.streams_per_ip",
+        ),
+    ];
+    for (key, name) in streams {
+        if let Some(key) = key.filter(|_key| kind != Kind::Bridge) {
+            let message = format!(
+                "`{name}` is for a route with an `upstream` or a `bridge`: {what} has no streams"
+            );
             context.diagnostics.error(key, message);
         }
     }

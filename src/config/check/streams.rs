@@ -80,7 +80,7 @@ fn message_rate(table: &route::Route, context: &mut Context<'_>) -> Option<Messa
     })
 }
 
-/// `limits.streams` and `limits.streams_per_ip`.
+/// `streams`, `streams_per_ip` and `streams_per_user` of `limits`.
 pub(crate) fn limits(table: &Field<route::RouteLimits>) -> StreamLimits {
     let limit = |number: u64| usize::try_from(number).ok().and_then(NonZeroUsize::new);
     StreamLimits {
@@ -89,6 +89,9 @@ pub(crate) fn limits(table: &Field<route::RouteLimits>) -> StreamLimits {
             .and_then(|number| limit(number.0)),
         per_ip: table
             .get(|limits| &limits.streams_per_ip)
+            .and_then(|number| limit(number.0)),
+        per_user: table
+            .get(|limits| &limits.streams_per_user)
             .and_then(|number| limit(number.0)),
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod listen;
 pub(crate) mod mapping;
 pub(crate) mod opening;
 pub(crate) mod publish;
+pub(crate) mod rate;
 pub(crate) mod route;
 pub(crate) mod scalar;
 pub(crate) mod server;

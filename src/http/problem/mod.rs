@@ -16,6 +16,18 @@ use crate::http::error_page::ErrorPages;
 pub use crate::http::gateway_fault::GatewayFault;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// Both by draft-ietf-httpapi-ratelimit-headers-11, which has one item for a policy and one for what is left of it.
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// How many requests one sender may make in which time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests.
+    pub requests: u32,
+    /// The time, in seconds.
+    pub seconds: u64,
+}
 
 /// Why a request is answered by streamgate itself, with an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +64,13 @@ pub enum Problem {
         /// When to try again.
         retry_after: Duration,
     },
+    /// 429: faster than the rate that one sender may have.
+    TooFast {
+        /// When the next request will be taken.
+        retry_after: Duration,
+        /// What may be done in which time.
+        quota: Quota,
+    },
     /// 431: the head has too many bytes or fields.
     HeaderTooLarge,
     /// 500: a fault of streamgate.
@@ -85,7 +104,7 @@ impl Problem {
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests { .. } | Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
@@ -110,6 +129,7 @@ impl Problem {
             Self::Misdirected => "misdirected",
             Self::UpgradeRequired => "upgrade_required",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::TooFast { .. } => "rate_limited",
             Self::HeaderTooLarge => "header_too_large",
             Self::Internal => "internal",
             Self::NotImplemented => "not_implemented",
@@ -193,10 +213,25 @@ impl Problem {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             }
             Self::TooManyRequests { retry_after } | Self::Unavailable { retry_after, .. } => {
-                // Rounded up: who is told 0 comes back at once.
-                let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-                let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                headers.insert(
+                    header::RETRY_AFTER,
+                    HeaderValue::from(seconds(*retry_after)),
+                );
+            }
+            Self::TooFast { retry_after, quota } => {
+                let wait = seconds(*retry_after);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+                let Quota { requests, seconds } = quota;
+                for (name, value) in [
+                    (
+                        RATE_LIMIT_POLICY,
+                        format!("\"requests\";q={requests};w={seconds}"),
+                    ),
+                    (RATE_LIMIT, format!("\"requests\";r=0;t={wait}")),
+                ] {
+                    let value = HeaderValue::try_from(value);
+                    headers.insert(name, value.expect("words and numbers are a field's value"));
+                }
             }
             _ => {}
         }
@@ -208,7 +243,8 @@ impl Problem {
             Self::Unauthorized
             | Self::Challenged(_)
             | Self::Forbidden(_)
-            | Self::TooManyRequests { .. } => "http_request_denied",
+            | Self::TooManyRequests { .. }
+            | Self::TooFast { .. } => "http_request_denied",
             Self::BadRequest(_)
             | Self::MethodNotAllowed(_)
             | Self::RequestTimeout
@@ -243,7 +279,9 @@ impl Problem {
             Self::RequestTimeout => "The request did not arrive in time.",
             Self::Misdirected => "This connection is not for the requested host.",
             Self::UpgradeRequired => "WebSocket version 13 is needed here.",
-            Self::TooManyRequests { .. } => "There were too many requests; try again later.",
+            Self::TooManyRequests { .. } | Self::TooFast { .. } => {
+                "There were too many requests; try again later."
+            }
             Self::HeaderTooLarge => "The request's header is too large.",
             Self::NotImplemented => "Only WebSocket is spoken within an HTTP/2 stream.",
             Self::Internal => "The server met a fault of its own.",
@@ -285,6 +323,12 @@ impl Problem {
              <h1>{status} {title}</h1>\n<p>{detail}</p>\n</html>\n"
         )
     }
+}
+
+/// Whole seconds, rounded up: who is told 0 comes back at once.
+fn seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    u64::try_from(seconds).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
