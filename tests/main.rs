@@ -60,6 +60,7 @@ mod headers;
 mod http2_floods;
 mod layering;
 mod limits;
+mod limits_users;
 mod metrics;
 mod notify;
 mod origins;

@@ -83,11 +83,17 @@ pub fn remove_claims(headers: &mut HeaderMap) {
 
 /// Removes what a client says of its own certificate.
 pub fn remove_certificates(headers: &mut HeaderMap) {
-    let is_claim = |name: &&HeaderName| begins_as(name.as_str(), CERTIFICATE);
+    let is_claim = |name: &&HeaderName| is_of_certificate(name.as_str());
     let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
+}
+
+/// Whether this field, in lower case, tells of a client's certificate.
+#[must_use]
+pub fn is_of_certificate(name: &str) -> bool {
+    begins_as(name, CERTIFICATE)
 }
 
 /// Whether a CGI or WSGI backend reads both names, in lower case, as one.
@@ -110,12 +116,13 @@ fn via_member(version: Version) -> &'static str {
     }
 }
 
-pub(super) fn is_claim(name: &str) -> bool {
+/// Whether by this field, in lower case, a client may say of itself what only a proxy can know.
+pub fn is_claim(name: &str) -> bool {
     // Most names end here.
     match name.as_bytes().first() {
         Some(b'x') => {
             begins_as(name, "x-forwarded")
-                || begins_as(name, CERTIFICATE)
+                || is_of_certificate(name)
                 || reads_as(name, "x-real-ip")
                 || reads_as(name, "x-request-id")
         }

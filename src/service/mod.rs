@@ -24,8 +24,8 @@ use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::Problem;
 use crate::observe::access::{RequestId, RequestRecord};
-use crate::respond::fields::Rendered;
 use crate::respond::action;
+use crate::respond::fields::Rendered;
 use crate::route::{Captures, Escape};
 use crate::snapshot::{Action, Current, Held, Route, Snapshot};
 use crate::stream::{Answer, Downstream, Losses};
@@ -151,6 +151,7 @@ impl Service {
         let seen = Seen {
             origin: asked.origin,
             host: &host,
+            certificate: asked.downstream.certificate(),
         };
         let shown = known::take(route, &mut request, &seen);
         let values = values(asked, route, &captures, &host, &request);
@@ -259,9 +260,7 @@ impl Service {
                 asked,
                 told,
             )),
-            Action::Respond(fixed) => {
-                Ok(respond_with(said(fixed, request.method()), asked, told))
-            }
+            Action::Respond(fixed) => Ok(respond_with(said(fixed, request.method()), asked, told)),
         }
     }
 }

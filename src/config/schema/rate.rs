@@ -7,6 +7,7 @@ use http::HeaderName;
 
 use crate::config::model::Sender;
 use crate::config::schema::scalar::{Refusal, Scalar};
+use crate::http::provenance;
 
 /// `"0"` for no limit, else so many in a window: `"20/s"`, `"100/m"`, `"1000/h"`, up to `MAX` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,15 @@ impl Scalar for Sender {
                 "\"client\" is an address, \"user\" who was let in, \"header:X-Api-Key\" what a field says",
             ));
         };
-        HeaderName::from_bytes(name.as_bytes())
-            .map(Self::Header)
-            .map_err(|_invalid| Refusal::malformed("after `header:` comes a field's name"))
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_invalid| Refusal::malformed("after `header:` comes a field's name"))?;
+        // Each request could have another value.
+        if provenance::is_claim(name.as_str()) {
+            return Err(Refusal::malformed(
+                "clients write there what they like; `trust.proxies` says whom to believe, and \"client\" is who they say asked",
+            ));
+        }
+        Ok(Self::Header(name))
     }
 }
 
@@ -97,7 +104,15 @@ mod tests {
         assert_eq!(Sender::parse("client"), Ok(Sender::Client));
         assert_eq!(Sender::parse("user"), Ok(Sender::User));
         assert_eq!(Sender::parse("header:X-Api-Key"), Ok(Sender::Header(field)));
-        for text in ["", "ip", "header", "header:", "header:a b", "Client"] {
+        for text in [
+            "",
+            "ip",
+            "header",
+            "header:",
+            "header:a b",
+            "Client",
+            "header:X-Forwarded-For",
+        ] {
             assert!(Sender::parse(text).is_err(), "{text}");
         }
     }

@@ -21,8 +21,8 @@ table! {
         /// Clients' certificates: `{ mode = "required", ca = "clients.pem" }`. Backends are told whose was shown, in `X-Client-Cert-Subject`,
         /// `X-Client-Cert-San` and `X-Client-Cert-Fingerprint` (SHA-256); what clients say of the kind is removed.
         client_auth: ClientAuth,
-        /// How long browsers are to come by https only (RFC 6797): `Strict-Transport-Security` in every response over TLS that has none.
-        /// Default `"0"`: it is not sent. `"180d"` is usual; begin with less.
+        /// How long browsers are to come by https only (RFC 6797): `Strict-Transport-Security` in every response over TLS that has none,
+        /// but for WebSockets and long event streams over HTTP/1.1. Default `"0"`: it is not sent. `"180d"` is usual; begin with less.
         hsts: TimeLimit<SECOND, { 3650 * DAY }>,
         /// `[[tls.certificate]]`: chosen by SNI from the names inside the certificate; the first one answers clients
         /// that ask for another name, or for none.

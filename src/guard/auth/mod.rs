@@ -28,6 +28,7 @@ use crate::credentials::jwt::{self, KeySet, TokenError};
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::respond::fields::Rendered;
+use crate::tls::peer::ClientCertificate;
 use crate::upstream::pool::Pools;
 use crate::upstream::{Endpoint, Queue};
 use tickets::{Stub, Tickets};
@@ -53,6 +54,8 @@ pub struct Seen<'a> {
     pub origin: &'a Origin,
     /// The host that it is for.
     pub host: &'a RequestHost,
+    /// The client's own certificate, where it has shown one.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// What a request shows of who asks. It holds secrets, and prints none.

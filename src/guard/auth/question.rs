@@ -2,7 +2,7 @@
 //! `forward_auth` do it.
 //!
 //! Owns what it is asked and what its answer means. Invariants: what the client says by the names of the question's own
-//! fields never gets into it; only 2xx lets a request pass; and no question leads to another one about itself.
+//! fields, or of its certificate, never gets into it; only 2xx lets a request pass; and no question leads to another one about itself.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use super::{Known, Refusal, Seen, keyring};
 use crate::config::model::Forward;
 use crate::credentials::User;
 use crate::http::body::Body;
-use crate::http::hop_by_hop;
+use crate::http::{hop_by_hop, provenance};
 use crate::upstream::EndpointId;
 use crate::upstream::fetch::{Fetch, Fetched};
 use crate::upstream::pool::Pools;
@@ -39,7 +39,15 @@ pub(super) fn about<B>(
         return None;
     }
     let mut fields = HeaderMap::new();
+    let mut shown = HeaderMap::new();
+    if let Some(certificate) = seen.certificate {
+        certificate.tell(&mut shown);
+    }
     for name in &forward.asks_with {
+        let headers = match provenance::is_of_certificate(name.as_str()) {
+            true => &shown,
+            false => headers,
+        };
         for value in headers.get_all(name) {
             fields.append(name, value.clone());
         }
@@ -182,7 +190,10 @@ mod tests {
 
     use super::*;
     use crate::config::model::Remote;
+    use crate::http::host::RequestHost;
+    use crate::http::origin::Origin;
     use crate::net::Authority;
+    use crate::tls::peer::ClientCertificate;
 
     fn forward(lease: Option<&'static str>) -> Forward {
         let name = HeaderName::from_static;
@@ -213,6 +224,38 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             headers,
             body: Bytes::from_static(b"why"),
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_certificate_is_not_asked_with() {
+        let mut forward = forward(None);
+        forward.asks_with = ["x-client-cert-subject", "x_client_cert_subject", "cookie"]
+            .map(HeaderName::from_static)
+            .to_vec();
+        let mut request = Request::new(());
+        for name in &forward.asks_with {
+            let said = HeaderValue::from_static("CN=eve");
+            request.headers_mut().insert(name.clone(), said);
+        }
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let kind = rcgen::DnType::CommonName;
+        params.distinguished_name.push(kind, "ann");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let shown = ClientCertificate::of(params.self_signed(&key).unwrap().der());
+        for (certificate, expected) in [(None, None), (Some(&shown), Some("CN=ann"))] {
+            let client = "192.0.2.1:1".parse().unwrap();
+            let seen = Seen {
+                origin: &Origin::of_connection(client, "https", 443),
+                host: &RequestHost::parse("app.example").unwrap(),
+                certificate,
+            };
+            let fields = about(&forward, &request, &seen).unwrap();
+            let subject = fields.get("x-client-cert-subject");
+            assert_eq!(subject.map(|it| it.to_str().unwrap()), expected);
+            assert!(!fields.contains_key("x_client_cert_subject"));
+            assert_eq!(fields[header::COOKIE], "CN=eve");
         }
     }
 

@@ -37,6 +37,7 @@ async fn asked(auth: &Auth, credentials: Option<&str>) -> Result<Known, Refusal>
     let seen = Seen {
         origin: &Origin::of_connection(client, "https", 443),
         host: &RequestHost::parse("app.example").unwrap(),
+        certificate: None,
     };
     let shown = auth.take(&mut request, &seen);
     auth.judge(&shown, None).await
