@@ -28,7 +28,7 @@
 //! 3  respond  guard  forward  bridge
 //! 2  upstream  stream
 //! 1  tls  config  observe  limits  lifecycle
-//! 0  net  http  json  sse  websocket  route    types and codecs: no sockets, no tasks, no clock, no config
+//! 0  net  http  json  sse  websocket  route  credentials    types and codecs: no sockets, no tasks, no clock, no config
 //! ```
 
 pub mod server;
@@ -59,6 +59,7 @@ pub mod limits;
 pub mod observe;
 pub mod tls;
 
+pub mod credentials;
 pub mod http;
 pub mod json;
 pub mod net;

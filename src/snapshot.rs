@@ -16,12 +16,14 @@ use crate::config::model::{
     Config, EventStreams, FieldRules, Fixed, PageOrigins, PathChange, Redirect, RouteAction,
     StreamFate, StreamLimits, Timeouts, WebSocket,
 };
+use crate::guard::auth::Auth;
+use crate::guard::rate;
 use crate::lifecycle::removal::Removal;
-use crate::limits::Streams;
+use crate::limits::{Rates, Streams};
 use crate::route::{PathPattern, Router, Rule};
 use crate::stream::{AfterLoss, Losses};
-use crate::tls::accept::{Acceptor, Tickets};
-use crate::tls::certificates::ResolveBySni;
+use crate::tls::accept::{Acceptor, AcceptorError, Terms, Tickets};
+use crate::tls::sni::ResolveBySni;
 use crate::upstream::Upstream;
 
 /// One generation.
@@ -34,6 +36,7 @@ pub struct Snapshot {
     pub acceptor: Option<Acceptor>,
     upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
+    auths: BTreeMap<Arc<str>, Arc<Auth>>,
     /// What lives on each route, by its key.
     live: BTreeMap<Arc<str>, Live>,
     /// One for all generations of the process: its holders are those that live.
@@ -47,6 +50,8 @@ struct Live {
     streams: Streams,
     /// Tells them when the route is gone.
     removal: Removal,
+    /// How fast its requests have come.
+    rates: Arc<Rates>,
 }
 
 /// A route with its action at hand.
@@ -65,6 +70,8 @@ pub struct Route {
     pub streams: Streams,
     /// How many of them it may have.
     pub stream_limits: StreamLimits,
+    /// How fast its requests may come; `None`: no limit.
+    pub rate: Option<rate::Rule>,
     /// What ends its live streams before their time.
     pub losses: Arc<Losses>,
     /// What changes in requests to its upstream.
@@ -75,6 +82,8 @@ pub struct Route {
     pub origins: Option<PageOrigins>,
     /// Bytes of a request's body at most.
     pub body_size: Option<u64>,
+    /// Who may ask; `None`: anybody.
+    pub auth: Option<Arc<Auth>>,
     /// What it does.
     pub action: Action,
 }
@@ -103,7 +112,7 @@ pub enum Action {
 pub enum BuildError {
     /// rustls refuses the TLS settings.
     #[error("the TLS settings cannot be used")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] AcceptorError),
     /// The check let a conflict or an unknown name pass.
     #[error("the routes are inconsistent")]
     Routes,
@@ -142,6 +151,13 @@ impl Snapshot {
             )
         });
         let bridges: BTreeMap<_, _> = bridges.collect();
+        let auths = config.auths.iter().map(|(name, wanted)| {
+            let kept = previous.and_then(|previous| previous.auths.get(name));
+            let equal = kept.filter(|kept| kept.config() == wanted).cloned();
+            let changed = || Auth::new(wanted.clone(), kept.map(Arc::as_ref));
+            (name.clone(), equal.unwrap_or_else(changed))
+        });
+        let auths: BTreeMap<_, _> = auths.collect();
         let live: BTreeMap<_, _> = config
             .routes
             .iter()
@@ -151,7 +167,7 @@ impl Snapshot {
                 (key, kept.cloned().unwrap_or_default())
             })
             .collect();
-        let router = router(&config, &upstreams, &bridges, &live)?;
+        let router = router(&config, (&upstreams, &bridges, &auths), &live)?;
         let generations = previous.map_or_else(Arc::default, |it| it.generations.clone());
         let acceptor = acceptor(&config, tickets)?;
         Ok(Self {
@@ -160,6 +176,7 @@ impl Snapshot {
             acceptor,
             upstreams,
             bridges,
+            auths,
             live,
             generations,
         })
@@ -182,6 +199,17 @@ impl Snapshot {
     #[must_use]
     pub fn bridge(&self, name: &str) -> Option<&Arc<Bridge>> {
         self.bridges.get(name)
+    }
+
+    /// All that know who asks, whether a route wants to know it or not.
+    pub fn auths(&self) -> impl Iterator<Item = &Arc<Auth>> {
+        self.auths.values()
+    }
+
+    /// The `[auth.NAME]` of this name.
+    #[must_use]
+    pub fn auth(&self, name: &str) -> Option<&Arc<Auth>> {
+        self.auths.get(name)
     }
 
     /// Live long streams of the route with this [`key`](crate::config::model::Route::key), a bridge's subscribers among them.
@@ -230,10 +258,11 @@ impl Snapshot {
     }
 }
 
+type Named<T> = BTreeMap<Arc<str>, Arc<T>>;
+
 fn router(
     config: &Config,
-    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
-    bridges: &BTreeMap<Arc<str>, Arc<Bridge>>,
+    (upstreams, bridges, auths): (&Named<Upstream>, &Named<Bridge>, &Named<Auth>),
     live: &BTreeMap<Arc<str>, Live>,
 ) -> Result<Router<Route>, BuildError> {
     let mut entries = Vec::with_capacity(config.routes.len());
@@ -259,6 +288,10 @@ fn router(
         };
         let live = live.get(&route.key()).ok_or(BuildError::Routes)?;
         let streams = live.streams.with_fate(route.on_remove);
+        let auth = match &route.auth {
+            Some(name) => Some(auths.get(name).ok_or(BuildError::Routes)?.clone()),
+            None => None,
+        };
         let rule = Rule {
             host: route.host.clone(),
             path: route.path.clone(),
@@ -274,16 +307,22 @@ fn router(
                 event_streams: route.event_streams,
                 streams: streams.clone(),
                 stream_limits: route.streams,
+                rate: route
+                    .rate
+                    .as_ref()
+                    .map(|rate| rate::Rule::new(rate, live.rates.clone())),
                 losses: Arc::new(Losses {
                     after_fall: after(route.on_unhealthy, config),
                     after_removal: after(route.on_remove, config),
                     route: live.removal.clone(),
                     streams,
+                    pass: None,
                 }),
                 request_fields: route.request_fields.clone(),
                 response_fields: route.response_fields.clone(),
                 origins: route.origins.clone(),
                 body_size: route.body_size,
+                auth,
                 action,
             },
         ));
@@ -305,12 +344,18 @@ fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, Buil
         return Ok(None);
     }
     let resolver = Arc::new(ResolveBySni::new(&tls.certificates));
-    let tickets = Some(tickets).filter(|_tickets| tls.session_tickets);
+    // Who was let in by another rule must not come back by a ticket: it has the client's certificate in it.
+    let own = tls.client_auth.is_some().then(Tickets::new).transpose();
+    let own = own.map_err(AcceptorError::Refused)?;
+    let tickets = Some(own.as_ref().unwrap_or(tickets)).filter(|_tickets| tls.session_tickets);
     Ok(Some(Acceptor::new(
         resolver,
-        tls.min_version,
-        tickets,
-        config.limits.tls_handshake_timeout,
+        &Terms {
+            min_version: tls.min_version,
+            tickets,
+            client_auth: tls.client_auth.as_ref(),
+            limit: config.limits.tls_handshake_timeout,
+        },
     )?))
 }
 

@@ -8,7 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up; on each line from left to right.
 const LAYERS: &[&[&str]] = &[
-    &["net", "http", "json", "sse", "websocket", "route"],
+    &[
+        "net",
+        "http",
+        "json",
+        "sse",
+        "websocket",
+        "route",
+        "credentials",
+    ],
     &["tls", "config", "observe", "limits", "lifecycle"],
     &["upstream", "stream"],
     &["respond", "guard", "forward", "bridge"],

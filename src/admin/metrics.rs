@@ -14,6 +14,7 @@ pub(super) fn expose(shown: &Shown, is_draining: bool) -> Response<Full<Bytes>> 
     let snapshot = shown.shared.load();
     let standing = Standing {
         connections: shown.permits.in_use(),
+        connections_refused: shown.permits.refused(),
         generations: snapshot.generations(),
         log_lines_dropped: shown.dropped.count(),
         certificates: certificates(&snapshot),

@@ -224,6 +224,7 @@ impl Bridge {
             lease,
             held,
             _counted: counted,
+            _place: None,
         })
     }
 

@@ -17,17 +17,23 @@ pub enum Reason {
     Handshake,
     /// It accepts nothing of what there is.
     Accept,
+    /// It asks faster than the route allows.
+    Rate,
+    /// `limits.streams` of the route, or what a client may have of them, is reached.
+    Streams,
 }
 
 impl Reason {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Subscribers,
         Self::Channels,
         Self::Draining,
         Self::Origin,
         Self::Handshake,
         Self::Accept,
+        Self::Rate,
+        Self::Streams,
     ];
 
     /// How it is called in logs and metrics: one word.
@@ -40,6 +46,8 @@ impl Reason {
             Self::Origin => "origin",
             Self::Handshake => "handshake",
             Self::Accept => "accept",
+            Self::Rate => "rate",
+            Self::Streams => "streams",
         }
     }
 }
@@ -72,6 +80,6 @@ mod tests {
             (0..number).for_each(|_| rejected.count(reason));
         }
         let counts = Reason::ALL.map(|reason| rejected.of(reason));
-        assert_eq!(counts, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(counts, [0, 1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -4,8 +4,8 @@
 //! each event's id, finds the session for a browser's own reconnect, and tells nothing of the id that a `POST` needs.
 //!
 //! Invariants: a session has one connection to its feed in its life, and one subscriber at a time; a new one takes over
-//! from the one before. It is found only from the place where it was opened: with another room's values it does not
-//! exist.
+//! from the one before. It is found only from the place where it was opened: with another room's values, or by another
+//! user, it does not exist.
 
 use std::fmt;
 use std::pin::Pin;
@@ -90,7 +90,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
-    /// The values of the path's names that its feed is opened with.
+    /// The values of the path's names that its feed is opened with, and who opened it.
     place: String,
     /// How often it was taken over.
     holder: watch::Sender<u64>,
@@ -188,7 +188,7 @@ impl Bridge {
         claim: Claim,
         guard: &drain::Guard,
     ) -> Result<(Lease, Held), Full> {
-        let place = super::values::key(&self.config, captures);
+        let place = super::values::place(&self.config, captures);
         let mut channels = self.lock();
         let by_epoch = |epoch: Epoch| Some(channels.get(&epoch.to_string())?.clone());
         let by_id = |id: SessionId| by_epoch(id.epoch()).filter(|channel| is_named(channel, id));
@@ -218,7 +218,7 @@ impl Bridge {
     /// The live session of this name, opened with the values of this path. It is not kept open: a session lives for its
     /// subscriber.
     pub(super) fn session(&self, captures: &Captures, id: SessionId) -> Option<Arc<Channel>> {
-        let place = super::values::key(&self.config, captures);
+        let place = super::values::place(&self.config, captures);
         let channel = self.lock().get(&id.epoch().to_string())?.clone();
         let session = channel.session()?;
         (is_named(&channel, id) && session.place == place).then_some(channel)

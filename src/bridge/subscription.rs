@@ -7,6 +7,7 @@ use super::Bridge;
 use super::channel::Channel;
 use super::counts::SubscriberKind;
 use super::session::{Happening, Held};
+use crate::limits::StreamPermit;
 
 /// Keeps a channel open.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Subscription {
     /// In session mode.
     pub(super) held: Option<Held>,
     pub(super) _counted: Counted,
+    /// Its place among the route's streams; a long poll is none.
+    pub(super) _place: Option<StreamPermit>,
 }
 
 impl Subscription {

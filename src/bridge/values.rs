@@ -31,6 +31,22 @@ pub(super) fn of_request(
     Some(own.chain(of_request).collect())
 }
 
+/// Beside the values of the path: who asks. No path and no text can have this name.
+const USER: &str = "\0user";
+
+/// The same values, of a client that is known.
+pub(super) fn with_user(values: &Captures, user: &str) -> Captures {
+    let own = values.iter().map(|(name, value)| (name, value.to_owned()));
+    own.chain([(USER, user.to_owned())]).collect()
+}
+
+/// Where a session is: another user, or another room, is another place.
+pub(super) fn place(config: &Bridge, values: &Captures) -> String {
+    let user = values.get(USER).unwrap_or_default();
+    // A key has no line end in it, whatever its values have.
+    format!("{}\n{user}", key(config, values))
+}
+
 /// A channel's key: two clients have the same only if all their values for it are equal.
 pub(super) fn key(config: &Bridge, values: &Captures) -> String {
     // Whatever a value holds, it cannot hold what stands between two of them.

@@ -37,8 +37,10 @@ fn examples() -> Scratch {
         let name = format!("conf/{}", file.file_name().unwrap().to_str().unwrap());
         scratch.write(&name, fs::read(&file).unwrap());
     }
-    for page in ["502", "maintenance"] {
-        let name = format!("conf/errors/{page}.html");
+    let others = ["auth/jwks.json", "auth/partner.pem"];
+    let pages = ["errors/502.html", "errors/maintenance.html"];
+    for file in pages.iter().chain(&others) {
+        let name = format!("conf/{file}");
         scratch.write(&name, fs::read(&name).unwrap());
     }
     scratch
@@ -160,7 +162,7 @@ fn collect(path: &mut Vec<String>, value: &DeValue<'_>, found: &mut BTreeSet<Str
 
 /// The path of a key without the name of its upstream or bridge.
 fn without_name(path: &[String]) -> Vec<&str> {
-    let named = matches!(path[0].as_str(), "upstream" | "bridge");
+    let named = matches!(path[0].as_str(), "upstream" | "bridge" | "auth");
     path.iter()
         .enumerate()
         .filter(|(index, _)| !(named && *index == 1))

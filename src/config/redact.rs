@@ -21,13 +21,20 @@ const SENSITIVE: [&str; 8] = [
 /// The table whose values may all be secrets.
 const HEADERS: &str = "headers";
 
+/// The table whose values are hashes of passwords, unless they are tables themselves.
+const USERS: &str = "users";
+
+/// How the hashes begin that are looked for where nothing can be parsed.
+const HASHES: [&str; 4] = ["$argon2", "$2", "$5$", "$6$"];
+
 /// Covers every string that may be a secret in a document.
 pub(crate) fn cover_table(table: &DeTable<'_>, file: FileId, diagnostics: &mut Diagnostics) {
     for (key, value) in table {
         let key = key.get_ref().to_ascii_lowercase();
         // A list under this name is one of fields' names.
         let has_values = key == HEADERS && !value.get_ref().is_array();
-        if has_values || is_sensitive(&key) {
+        let is_of_hashes = key == USERS && has_strings(value.get_ref());
+        if has_values || is_of_hashes || is_sensitive(&key) {
             cover_value(value, file, diagnostics);
             continue;
         }
@@ -35,6 +42,13 @@ pub(crate) fn cover_table(table: &DeTable<'_>, file: FileId, diagnostics: &mut D
             cover_table(table, file, diagnostics)
         });
     }
+}
+
+/// Whether it is a table with more in it than tables: `[auth.users]` is one of settings, `users = { ann = "…" }` of hashes.
+fn has_strings(value: &DeValue<'_>) -> bool {
+    value
+        .as_table()
+        .is_some_and(|table| table.iter().any(|(_key, value)| value.get_ref().is_str()))
 }
 
 fn is_sensitive(key: &str) -> bool {
@@ -80,6 +94,10 @@ fn cover_value(value: &toml::Spanned<DeValue<'_>>, file: FileId, diagnostics: &m
     }
 }
 
+fn has_hash(line: &str) -> bool {
+    HASHES.iter().any(|begin| line.contains(begin))
+}
+
 /// Covers what looks like a secret in a text that cannot be parsed, line by line and rather too much.
 pub(crate) fn cover_lines(text: &str, file: FileId, diagnostics: &mut Diagnostics) {
     let mut start = 0;
@@ -90,7 +108,9 @@ pub(crate) fn cover_lines(text: &str, file: FileId, diagnostics: &mut Diagnostic
         if is_header {
             in_headers = lower.contains(HEADERS);
         }
-        if !is_header && (in_headers || lower.contains(HEADERS) || is_sensitive(&lower)) {
+        if !is_header
+            && (in_headers || lower.contains(HEADERS) || is_sensitive(&lower) || has_hash(&lower))
+        {
             let from = line.find('=').map_or(0, |at| at + 1);
             diagnostics.cover(Place::new(
                 file,

@@ -6,7 +6,7 @@ use crate::config::schema::decode::{Decode, Key};
 /// One key of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyReference {
-    /// Its path: `limits.header_size`. The names of upstreams and bridges are left out: `upstream.servers`.
+    /// Its path: `limits.header_size`. The names of upstreams, bridges and auths are left out: `upstream.servers`.
     pub path: String,
     /// What it is, with its default and bounds, in Markdown.
     pub docs: String,

@@ -109,7 +109,7 @@ pub(super) fn answer(
         asked.id.clone(),
         access::Kind::EventStream,
         asked.route.clone(),
-        asked.downstream.client,
+        (asked.downstream.client, asked.losses.user()),
         lease.addr(),
         asked.version,
     );

@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 use crate::config::model::{BodyPace, EventStreams, PathChange, StreamLimits, Timeouts, WebSocket};
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
-use crate::limits::{StreamPermit, Streams, StreamsFull};
+use crate::limits::{Holder, StreamPermit, Streams, StreamsFull};
 use crate::net::{ClientAddr, ServerAddr};
 use crate::observe::access::{RequestId, RequestRecord};
 use crate::respond::fields::Rendered;
@@ -246,10 +246,17 @@ impl Asked<'_> {
         }
     }
 
+    /// By whom its stream is counted.
+    fn holder(&self) -> Holder<'_> {
+        Holder {
+            client: self.downstream.client.0.ip(),
+            user: self.losses.user().map(|user| &**user),
+        }
+    }
+
     /// A place for a long stream on the route.
     fn stream_permit(&self) -> Result<StreamPermit, StreamsFull> {
-        self.streams
-            .acquire(self.stream_limits, self.downstream.client.0.ip())
+        self.streams.acquire(self.stream_limits, self.holder())
     }
 }
 

@@ -230,6 +230,9 @@ fn identify(headers: &mut HeaderMap, version: Version, asked: &Asked<'_>) -> (Li
         Host::Server
     };
     let mut lines = Lines::of(asked.origin, version, authority, asked.id.as_str());
+    if let Some(certificate) = asked.downstream.certificate() {
+        lines.append(certificate.lines());
+    }
     if !asked.request_fields.is_empty() {
         lines.move_into(headers);
         asked.request_fields.apply_to_request(headers);

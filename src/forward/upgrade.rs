@@ -94,7 +94,7 @@ pub(super) fn accept(
             asked.id.clone(),
             Kind::Tunnel,
             asked.route.clone(),
-            client,
+            (client, asked.losses.user()),
             lease.addr(),
             asked.version,
         ),

@@ -41,6 +41,8 @@ pub enum GatewayFault {
     TlsAlert,
     /// The backend agreed to an upgrade in a way that breaks its protocol.
     UpgradeFailed,
+    /// A question of ours came back to us.
+    Loop,
 }
 
 /// A row of the table: status, error type, and what a client may know.
@@ -89,6 +91,7 @@ impl GatewayFault {
             Self::TlsCertificate => Row(BAD, "tls_certificate_error", unreachable),
             Self::TlsAlert => Row(BAD, "tls_alert_received", unreachable),
             Self::UpgradeFailed => Row(BAD, "http_upgrade_failed", broken),
+            Self::Loop => Row(BAD, "proxy_loop_detected", broken),
         }
     }
 }

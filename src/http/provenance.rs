@@ -15,6 +15,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::origin::Origin;
 
+/// How the fields begin that tell of a client's certificate.
+const CERTIFICATE: &str = "x-client-cert";
+
 /// Fields that are written straight into a head, behind those of its `HeaderMap`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines(Vec<u8>);
@@ -35,6 +38,16 @@ impl Lines {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// One more line. Name and value have been checked: they hold no control characters.
+    pub fn push(&mut self, name: &str, value: &str) {
+        push(&mut self.0, &[name, ": ", value, "\r\n"]);
+    }
+
+    /// The lines of `more` behind these.
+    pub fn append(&mut self, more: &Self) {
+        self.0.extend_from_slice(&more.0);
     }
 
     /// Makes entries of the lines, behind those of the same names; no line is left.
@@ -68,6 +81,21 @@ pub fn remove_claims(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes what a client says of its own certificate.
+pub fn remove_certificates(headers: &mut HeaderMap) {
+    let is_claim = |name: &&HeaderName| is_of_certificate(name.as_str());
+    let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// Whether this field, in lower case, tells of a client's certificate.
+#[must_use]
+pub fn is_of_certificate(name: &str) -> bool {
+    begins_as(name, CERTIFICATE)
+}
+
 /// Whether a CGI or WSGI backend reads both names, in lower case, as one.
 #[must_use]
 pub fn reads_as(name: &str, other: &str) -> bool {
@@ -88,11 +116,13 @@ fn via_member(version: Version) -> &'static str {
     }
 }
 
-pub(super) fn is_claim(name: &str) -> bool {
+/// Whether by this field, in lower case, a client may say of itself what only a proxy can know.
+pub fn is_claim(name: &str) -> bool {
     // Most names end here.
     match name.as_bytes().first() {
         Some(b'x') => {
             begins_as(name, "x-forwarded")
+                || is_of_certificate(name)
                 || reads_as(name, "x-real-ip")
                 || reads_as(name, "x-request-id")
         }

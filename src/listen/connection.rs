@@ -28,12 +28,12 @@ use crate::http::body::{Body, BodyError};
 use crate::http::inbound::{Bounds, Outline};
 use crate::http::problem::Problem;
 use crate::lifecycle::drain;
-use crate::limits::Permit;
+use crate::limits::{Permit, TooMany};
 use crate::net::ClientAddr;
 use crate::respond;
 use crate::stream::{Downstream, Slot, Tunnels};
 use crate::tls::ClientStream;
-use crate::tls::accept::Protocol;
+use crate::tls::accept::{Accepted, Protocol};
 
 /// What a connection holds until its very end, streams included: its place in the drain and its permit.
 pub(super) type Held = (drain::Guard, Permit);
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     mut tcp: TcpStream,
     client: ClientAddr,
     listener: Rc<Listener>,
-    held: Held,
+    mut held: Held,
 ) {
     let begun = Instant::now();
     let snapshot = listener.service.snapshot();
@@ -54,16 +54,24 @@ pub(super) async fn serve(
             return;
         }
     };
-    let (stream, protocol) = match listener.protocol {
+    if let Err(error) = count(client, &listener, &snapshot.config, &mut held.1) {
+        tracing::debug!(%client, why = %error, "connection closed");
+        return;
+    }
+    let (stream, protocol, handshake) = match listener.protocol {
         ListenerProtocol::Clear | ListenerProtocol::RedirectToHttps => {
-            (ClientStream::Clear(tcp), Protocol::Http1)
+            (ClientStream::Clear(tcp), Protocol::Http1, None)
         }
         ListenerProtocol::Tls => {
             let Some(acceptor) = snapshot.acceptor.clone() else {
                 return;
             };
             match acceptor.accept(tcp, begun).await {
-                Ok((stream, protocol)) => (ClientStream::Tls(stream), protocol),
+                Ok(Accepted {
+                    stream,
+                    protocol,
+                    shown,
+                }) => (ClientStream::Tls(stream), protocol, Some(Rc::new(shown))),
                 Err(error) => {
                     tracing::debug!(%client, cause = respond::chain(&error), "no TLS connection");
                     return;
@@ -72,6 +80,7 @@ pub(super) async fn serve(
         }
     };
     let limits = snapshot.config.limits.clone();
+    let hsts = hsts(&snapshot.config).filter(|_field| handshake.is_some());
     // A connection outlives many snapshots: only its requests hold one.
     drop(snapshot);
     let scheme = if listener.protocol == ListenerProtocol::Tls {
@@ -85,6 +94,7 @@ pub(super) async fn serve(
         client,
         local,
         scheme,
+        handshake,
         slot,
         tunnels: has_tunnels.then(Tunnels::default),
         guard: held.0.clone(),
@@ -98,6 +108,7 @@ pub(super) async fn serve(
             size: limits.header_size,
             count: limits.header_count,
         },
+        hsts,
         requests: limits.requests_per_connection,
         resets: limits.http2.resets,
     }));
@@ -105,6 +116,27 @@ pub(super) async fn serve(
         Protocol::Http1 => Box::pin(http1::serve(stream, connection, &limits, held)).await,
         Protocol::Http2 => Box::pin(http2::serve(stream, connection, &limits, held)).await,
     }
+}
+
+/// The value of `Strict-Transport-Security`, where it is sent.
+fn hsts(config: &Config) -> Option<HeaderValue> {
+    let seconds = config.tls.hsts?.as_secs();
+    HeaderValue::try_from(format!("max-age={seconds}")).ok()
+}
+
+/// Counts the connection among its client's. A proxy that is trusted has many clients, and what it does not say of them is not held
+/// against it.
+fn count(
+    client: ClientAddr,
+    listener: &Listener,
+    config: &Config,
+    permit: &mut Permit,
+) -> Result<(), TooMany> {
+    let client = client.0.ip();
+    if config.trust.believes(client) {
+        return Ok(());
+    }
+    permit.of_client(&listener.permits, client)
 }
 
 /// Who a connection's client is, and what it has connected to.
@@ -169,6 +201,8 @@ pub(super) struct Facts {
     pub(super) latest: Latest,
     /// How large a request's head may be.
     pub(super) head: Bounds,
+    /// What every response says of https (RFC 6797 §7.1), unless its route or its backend says it otherwise.
+    hsts: Option<HeaderValue>,
     /// How many requests a connection may have.
     requests: Option<u64>,
     /// How many a client may cancel within a short time.
@@ -260,6 +294,12 @@ impl HyperService<Request<Incoming>> for Connection {
                 }
             };
             unanswered.answered();
+            if let Some(hsts) = &facts.hsts {
+                let fields = response.headers_mut();
+                fields
+                    .entry(header::STRICT_TRANSPORT_SECURITY)
+                    .or_insert_with(|| hsts.clone());
+            }
             // The drain may have begun since the request came.
             if close || !over_http2 && downstream.guard.is_draining() {
                 let close = HeaderValue::from_static("close");

@@ -14,7 +14,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::net::ClientAddr;
-use crate::observe::access::{Kind, RequestId};
+use crate::observe::access::{Client, Kind, RequestId};
 use crate::observe::metrics::{self, StreamTally};
 
 /// How often a worker calls [`tick`]: how exactly [`Row::silence`] is known.
@@ -37,6 +37,8 @@ pub struct Row {
     pub route: Arc<str>,
     /// Its client.
     pub client: ClientAddr,
+    /// Who that is, where it is known.
+    pub user: Option<Arc<str>>,
     /// The server's address, or the bridge's channel.
     pub backend: Box<str>,
     /// When it was opened.
@@ -172,7 +174,7 @@ impl Listed {
         id: RequestId,
         kind: Kind,
         route: Arc<str>,
-        client: ClientAddr,
+        client: Client,
         backend: &dyn fmt::Display,
     ) -> Self {
         let row = Rc::new(Row {
@@ -180,7 +182,8 @@ impl Listed {
             id,
             kind,
             route,
-            client,
+            client: client.addr,
+            user: client.user,
             backend: backend.to_string().into(),
             opened: Instant::now(),
             counts: Counts::default(),
@@ -224,7 +227,7 @@ mod tests {
             RequestId::random(),
             Kind::Tunnel,
             "/ws".into(),
-            client,
+            client.into(),
             &"app:3000",
         )
     }
@@ -272,6 +275,6 @@ mod tests {
     fn a_row_is_small() {
         // With the two counts of an `Rc` and its place in the list.
         let size = size_of::<Row>() + 2 * size_of::<usize>() + size_of::<(usize, Rc<Row>)>();
-        assert!(size <= 208, "{size} bytes");
+        assert!(size <= 216, "{size} bytes");
     }
 }

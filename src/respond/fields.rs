@@ -49,6 +49,11 @@ impl Rendered {
         self.add.push((name, value));
     }
 
+    /// Removes one more field, unless it is set or added.
+    pub fn remove(&mut self, name: HeaderName) {
+        self.remove.push(name);
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -21,6 +21,8 @@ pub(super) enum Event {
     Restarted(Result<(), HandoverError>),
     /// The watchdog wants to hear of the workers.
     Watchdog,
+    /// It is time to look at the certificates.
+    Expiry,
 }
 
 impl Server {
@@ -39,6 +41,7 @@ impl Server {
                     }
                 }
                 Event::Watchdog => self.watchdog.look_and_tell(),
+                Event::Expiry => self.expiry.tell(&self.shared.load().config),
             }
         }
     }
@@ -55,6 +58,7 @@ impl Server {
             () = self.watch.settled(), if !is_restarting => Event::Files,
             ask = self.asks.next() => Event::Asked(ask),
             () = self.watchdog.due() => Event::Watchdog,
+            () = self.expiry.due() => Event::Expiry,
         }
     }
 

@@ -41,6 +41,7 @@ impl Server {
         drop(self.asks);
         // Who is healthy matters to nobody any more.
         drop(self.checks);
+        drop(self.keyrings);
         let mut workers = self.workers;
         workers.drain(order);
         let mut reports = tokio::time::interval_at(order.begun + REPORT, REPORT);

@@ -2,6 +2,7 @@
 
 mod control;
 mod drain;
+mod expiry;
 mod listeners;
 mod plan;
 mod reload;
@@ -21,6 +22,7 @@ use crate::admin::{Admin, AdminError, Shown};
 use crate::bridge::log::Budget;
 use crate::config::Places;
 use crate::config::model::Config;
+use crate::guard::auth::Keyrings;
 use crate::lifecycle::handover::{HandoverError, Predecessor};
 use crate::lifecycle::signal::Signals;
 use crate::lifecycle::systemd;
@@ -32,6 +34,7 @@ use crate::observe::metrics::Metrics;
 use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
+use expiry::Expiry;
 use listeners::Listeners;
 use restart::Restart;
 use watch::Watch;
@@ -78,6 +81,7 @@ struct Server {
     listeners: Listeners,
     workers: Workers,
     checks: Checks,
+    keyrings: Keyrings,
     metrics: Arc<Metrics>,
     admin: Admin,
     asks: Asks,
@@ -86,6 +90,7 @@ struct Server {
     origin: Origin,
     restart: Restart,
     watchdog: Watchdog,
+    expiry: Expiry,
 }
 
 /// Serves `config` until the process is told to stop and has drained. `ready` is called once it listens.
@@ -101,7 +106,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // Health checks are this thread's own tasks.
+    // Health checks, and keys that are fetched, are this thread's own tasks.
     LocalSet::new().block_on(&runtime, async {
         let mut signals = Signals::new()?;
         let mut server = Server::start(config, origin, log)?;
@@ -123,6 +128,7 @@ impl Server {
             None => (None, Inherited::take()?),
         };
         let permits = Permits::new(config.limits.connections);
+        permits.limit_each(config.limits.connections_per_ip);
         let count = config.server.workers.get();
         let (wanted, wanted_admin) = (config.listeners.clone(), config.admin.clone());
         let places = Places {
@@ -161,6 +167,8 @@ impl Server {
         listeners.announce(&mut workers);
         let mut checks = Checks::default();
         checks.follow(shared.load().upstreams());
+        let mut keyrings = Keyrings::default();
+        keyrings.follow(shared.load().auths());
         if let Some(predecessor) = predecessor {
             predecessor.ready()?;
             state::thaw(&shared.load());
@@ -177,6 +185,7 @@ impl Server {
             listeners,
             workers,
             checks,
+            keyrings,
             metrics,
             admin,
             asks,
@@ -185,6 +194,7 @@ impl Server {
             origin,
             restart,
             watchdog,
+            expiry: Expiry::new(),
         })
     }
 }

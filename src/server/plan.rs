@@ -75,6 +75,14 @@ impl Plan {
         plan.named("bridge", &old.bridges, &after.bridges, |name, new| {
             bridge_effects(before, name, new.map(Arc::as_ref))
         });
+        plan.named("auth", &old.auths, &after.auths, |name, _new| {
+            let before = old.auths.get(name);
+            let streams = match before.and_then(|before| before.recheck) {
+                Some(_every) => "its streams end whose clients are not let in any more",
+                None => "its streams are kept",
+            };
+            vec![streams.to_owned()]
+        });
         plan.named("route", &routes(old), &routes(after), |key, new| {
             route_effects(before, key, new.is_some())
         });
@@ -125,7 +133,9 @@ impl Plan {
             format.push("`format` with the next start".to_owned());
         }
         let same_tls = before.tls.min_version == after.tls.min_version
-            && before.tls.session_tickets == after.tls.session_tickets;
+            && before.tls.session_tickets == after.tls.session_tickets
+            && before.tls.client_auth == after.tls.client_auth
+            && before.tls.hsts == after.tls.hsts;
         let settings = [
             ("server", before.server == after.server, workers),
             ("tls", same_tls, Vec::new()),

@@ -224,6 +224,7 @@ impl Server {
         before.superseded_by(&now);
         let config = &now.config;
         self.checks.follow(now.upstreams());
+        self.keyrings.follow(now.auths());
         self.listeners
             .replace(&config.listeners, listeners, &mut self.workers);
         self.admin.replace(&config.admin, admin);
@@ -232,6 +233,7 @@ impl Server {
         self.workers.resolve_by(&Arc::new(config.dns.clone()));
         Budget::process().set_limit(config.limits.bridge_memory);
         self.permits.resize(config.limits.connections);
+        self.permits.limit_each(config.limits.connections_per_ip);
         self.log.apply(&config.log);
         plan
     }

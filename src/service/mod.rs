@@ -1,48 +1,47 @@
 //! One request: route, guard, action, stream, log line.
 
+mod crowd;
+mod fault;
+mod find;
+mod known;
 mod own;
 mod page;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
+use http::{HeaderName, Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::bridge::endpoint;
-use crate::config::model::{EncodedSlashes, PathChange};
-use crate::forward::{self, BodyFault, ForwardError};
+use crate::config::model::{Fixed, PathChange};
+use crate::forward;
 use crate::guard;
+use crate::guard::auth::{Known, Seen};
 use crate::http::body::Body;
-use crate::http::framing;
 use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
-use crate::http::problem::{GatewayFault, Problem};
-use crate::limits::StreamsFull;
+use crate::http::problem::Problem;
 use crate::observe::access::{RequestId, RequestRecord};
-use crate::observe::metrics::{self, StreamLimit};
+use crate::respond::action;
 use crate::respond::fields::Rendered;
-use crate::respond::values::Values;
-use crate::respond::{self, action};
-use crate::route::{self, Captures, Escape, Found};
+use crate::route::{Captures, Escape};
 use crate::snapshot::{Action, Current, Held, Route, Snapshot};
-use crate::stream::{Answer, Downstream};
-use crate::tls;
-use crate::tls::client::ServerHandshakeError;
-use crate::upstream::Unavailable;
-use crate::upstream::connect::ConnectError;
-use crate::upstream::http1::ExchangeError;
+use crate::stream::{Answer, Downstream, Losses};
 use crate::upstream::pool::Pools;
-use crate::websocket::handshake::HandshakeFault;
 
+use crowd::By;
+use fault::explain;
+use find::{Wanted, origin, request_id, values};
+use known::Judged;
 use own::{Asker, Told, asked_of, finish, owned, refused};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One worker's service: what every request on it needs.
 pub struct Service {
+    shared: Arc<ArcSwap<Snapshot>>,
     current: Current,
     pools: Rc<Pools>,
 }
@@ -52,7 +51,8 @@ impl Service {
     #[must_use]
     pub fn new(shared: Arc<ArcSwap<Snapshot>>) -> Self {
         Self {
-            current: Current::new(shared),
+            current: Current::new(shared.clone()),
+            shared,
             pools: Rc::default(),
         }
     }
@@ -136,25 +136,72 @@ impl Service {
     async fn answer(
         &self,
         asked: &Asked<'_>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         told: &mut Told,
     ) -> Result<Answer, Problem> {
-        let host = admit(&request, asked.snapshot.config.server.encoded_slashes)?;
-        let (route, captures) = find_route(asked.snapshot, &host, &request)?;
+        let host = find::admit(asked, &request)?;
+        let Wanted {
+            route,
+            captures,
+            ticket,
+        } = find::route(asked.snapshot, &host, &request)?;
         if let Some(record) = &mut told.record {
             record.routed(host.name(), &route.name);
         }
-        let values = Values {
-            captures: &captures,
-            pattern: &route.path,
-            path: request.uri().path(),
-            query: request.uri().query(),
-            host: host.name(),
+        let seen = Seen {
             origin: asked.origin,
-            id: asked.id,
+            host: &host,
+            certificate: asked.downstream.certificate(),
         };
+        let shown = known::take(route, &mut request, &seen);
+        let values = values(asked, route, &captures, &host, &request);
         told.fields = Rendered::of(&route.response_fields, &values);
         page::admit(route, &request, &mut told.fields)?;
+        if let Some(answer) = crowd::pace(route, By::Origin, asked, &request, told)? {
+            return Ok(owned(answer, asked.id, &told.fields));
+        }
+        let known = match self
+            .know(asked.id, route, shown.as_ref(), &request, told)
+            .await?
+        {
+            Judged::LetIn(known) => known,
+            Judged::Answered(answer) => return Ok(owned(answer, asked.id, &told.fields)),
+        };
+        let user = known.as_ref().and_then(|known| known.user.as_deref());
+        if let Some(answer) = crowd::pace(route, By::User(user), asked, &request, told)? {
+            return Ok(owned(answer, asked.id, &told.fields));
+        }
+        if let Some(stem) = ticket {
+            let response = known::ticket(route, known.as_ref(), &stem)?;
+            return Ok(respond_with(response, asked, told));
+        }
+        let losses = self.losses(route, shown, known.as_ref());
+        let way = Way {
+            route,
+            captures,
+            host,
+            known,
+            losses,
+        };
+        self.act(asked, &way, request, told).await
+    }
+
+    /// Does what the route says, for a request that has passed its guards.
+    async fn act(
+        &self,
+        asked: &Asked<'_>,
+        way: &Way<'_>,
+        mut request: Request<Incoming>,
+        told: &mut Told,
+    ) -> Result<Answer, Problem> {
+        let Way {
+            route,
+            captures,
+            host,
+            known,
+            losses,
+        } = way;
+        let values = values(asked, route, captures, host, &request);
         match &route.action {
             Action::Forward {
                 upstream,
@@ -165,10 +212,12 @@ impl Service {
                     PathChange::Rewrite(path) => Some(values.render(path, Escape::PathSegment)),
                     PathChange::Keep | PathChange::Strip(_) => None,
                 };
+                let mut request_fields = Rendered::of(&route.request_fields, &values);
+                known::tell_server(known.as_ref(), &mut request_fields);
                 let towards = forward::Asked {
                     downstream: asked.downstream,
                     version: request.version(),
-                    host: &host,
+                    host,
                     origin: asked.origin,
                     route: &route.name,
                     timeouts: &route.timeouts,
@@ -176,13 +225,13 @@ impl Service {
                     event_streams: route.event_streams,
                     streams: &route.streams,
                     stream_limits: route.stream_limits,
-                    losses: &route.losses,
+                    losses,
                     path,
                     rewritten,
                     preserve_host: *preserve_host,
-                    request_fields: &Rendered::of(&route.request_fields, &values),
+                    request_fields: &request_fields,
                     response_fields: &told.fields,
-                    body_size: guard_body(route.body_size, &request)?,
+                    body_size: page::body_limit(route.body_size, &request)?,
                     body_pace: asked.snapshot.config.limits.body_pace,
                     id: asked.id,
                 };
@@ -194,27 +243,24 @@ impl Service {
             Action::Bridge(bridge) => {
                 let towards = endpoint::Asked {
                     downstream: asked.downstream,
-                    captures: &captures,
+                    captures,
                     id: asked.id.clone(),
                     route: route.name.clone(),
                     fields: &told.fields,
-                    losses: &route.losses,
+                    losses,
+                    stream_limits: route.stream_limits,
                     is_listed: guard::cors::is_listed(route.origins.as_ref(), request.headers()),
                 };
+                known::tell_in(known.as_ref(), request.headers_mut());
                 let answer = endpoint::answer(bridge, request, towards).await?;
                 Ok(owned(answer, asked.id, &told.fields))
             }
-            Action::Redirect(redirect) => {
-                let answer = Answer::Response(action::redirect(redirect, &values)?);
-                Ok(owned(answer, asked.id, &told.fields))
-            }
-            Action::Respond(fixed) => {
-                let mut response = action::fixed(fixed);
-                if *request.method() == Method::HEAD {
-                    response = action::without_body(response);
-                }
-                Ok(owned(Answer::Response(response), asked.id, &told.fields))
-            }
+            Action::Redirect(redirect) => Ok(respond_with(
+                action::redirect(redirect, &values)?,
+                asked,
+                told,
+            )),
+            Action::Respond(fixed) => Ok(respond_with(said(fixed, request.method()), asked, told)),
         }
     }
 }
@@ -227,168 +273,25 @@ struct Asked<'a> {
     id: &'a RequestId,
 }
 
-/// Who asked: the other end of the connection, or who it says, if it is believed.
-fn origin(snapshot: &Snapshot, downstream: &Downstream, headers: &HeaderMap) -> Origin {
-    let trust = &snapshot.config.trust;
-    let Downstream {
-        client,
-        scheme,
-        local,
-        ..
-    } = downstream;
-    Origin::of_connection(client.0, scheme, local.port()).told_by(
-        headers,
-        trust.headers,
-        |address| trust.believes(address),
-    )
+/// What is known of a request that has passed its route's guards.
+struct Way<'a> {
+    route: &'a Route,
+    captures: Captures,
+    host: RequestHost,
+    known: Option<Known>,
+    losses: Arc<Losses>,
 }
 
-/// The name that a believed proxy gave, if it is one and the only one; else ours.
-fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
-    if !origin.is_believed {
-        return RequestId::random();
-    }
-    let mut names = headers.get_all(X_REQUEST_ID).iter();
-    match (names.next(), names.next()) {
-        (Some(name), None) => RequestId::told(name.as_bytes()).unwrap_or_else(RequestId::random),
-        _ => RequestId::random(),
-    }
+/// A response of streamgate's own.
+fn respond_with(response: Response<Body>, asked: &Asked<'_>, told: &Told) -> Answer {
+    owned(Answer::Response(response), asked.id, &told.fields)
 }
 
-/// Refuses what two parsers could read in two ways, before anything is done with it. What can be wrong with the head of an
-/// HTTP/1.1 request but its path has been refused before it was a request ([`crate::http::inbound`]).
-fn admit(request: &Request<Incoming>, slashes: EncodedSlashes) -> Result<RequestHost, Problem> {
-    let (target, version, headers) = (request.uri(), request.version(), request.headers());
-    if version >= Version::HTTP_2 {
-        framing::check(request.method(), target, headers)
-            .map_err(|_ambiguous| Problem::BadRequest("The request is ambiguous."))?;
+/// A fixed response to a request of this method.
+fn said(fixed: &Fixed, method: &Method) -> Response<Body> {
+    let response = action::fixed(fixed);
+    if *method == Method::HEAD {
+        return action::without_body(response);
     }
-    route::plain_path::check(target.path(), slashes)
-        .map_err(|_unsafe| Problem::BadRequest("The request's path is not a plain one."))?;
-    RequestHost::of(target, headers, version)
-        .map_err(|_bad| Problem::BadRequest("The request's host is missing or not one."))
-}
-
-fn find_route<'a>(
-    snapshot: &'a Snapshot,
-    host: &RequestHost,
-    request: &Request<Incoming>,
-) -> Result<(&'a Route, Captures), Problem> {
-    match snapshot
-        .router
-        .find(host.name(), request.uri().path(), request.method())
-    {
-        Found::Route { target, captures } => Ok((target, captures)),
-        Found::MethodNotAllowed(allowed) => Err(Problem::MethodNotAllowed(allowed)),
-        Found::Nothing => Err(Problem::NotFound),
-    }
-}
-
-/// The limit for the request's body, which its announced length must not pass.
-fn guard_body(limit: Option<u64>, request: &Request<Incoming>) -> Result<Option<u64>, Problem> {
-    let announced = http_body::Body::size_hint(request.body()).lower();
-    match limit {
-        Some(limit) if announced > limit => Err(Problem::ContentTooLarge { limit }),
-        within => Ok(within),
-    }
-}
-
-/// From what went wrong to what the client is told; the log is told the cause.
-fn explain(error: &ForwardError, id: &RequestId, route: &Route) -> Problem {
-    if let ForwardError::Streams(full) = error {
-        let limit = match full {
-            StreamsFull::Route => StreamLimit::Route,
-            StreamsFull::Client => StreamLimit::Client,
-        };
-        metrics::stream_refused(&route.name, limit);
-    }
-    let problem = problem(error);
-    let cause = respond::chain(error);
-    if problem.status().is_server_error() {
-        tracing::warn!(%id, route = &*route.name, error = problem.label(), cause, "no response from upstream");
-        return problem;
-    }
-    tracing::debug!(%id, route = &*route.name, error = problem.label(), cause, "request refused");
-    problem
-}
-
-fn problem(error: &ForwardError) -> Problem {
-    Problem::Gateway(match error {
-        ForwardError::Unavailable(unavailable) => return busy(*unavailable),
-        ForwardError::Streams(full) => return crowded(*full, Duration::from_secs(5)),
-        ForwardError::Connect(ConnectError::Resolve { .. }) => GatewayFault::DnsError,
-        ForwardError::Connect(ConnectError::Refused { .. }) => GatewayFault::ConnectionRefused,
-        ForwardError::Connect(ConnectError::TimedOut { .. }) => GatewayFault::ConnectionTimeout,
-        ForwardError::Connect(ConnectError::Tls { source, .. }) => match source {
-            ServerHandshakeError::Certificate(_) => GatewayFault::TlsCertificate,
-            ServerHandshakeError::Alert(_) => GatewayFault::TlsAlert,
-            ServerHandshakeError::Failed(_) => GatewayFault::TlsProtocol,
-        },
-        ForwardError::Connect(ConnectError::Http2 { .. }) => GatewayFault::ProtocolError,
-        ForwardError::Exchange { source, .. } => match source {
-            ExchangeError::Broken { source, .. } if tls::client::alert(source).is_some() => {
-                GatewayFault::TlsAlert
-            }
-            ExchangeError::Broken { answered, .. } | ExchangeError::Closed { answered } => {
-                if *answered {
-                    GatewayFault::ResponseIncomplete
-                } else {
-                    GatewayFault::ConnectionTerminated
-                }
-            }
-            ExchangeError::Refused(_) | ExchangeError::Reset(_) => {
-                GatewayFault::ConnectionTerminated
-            }
-            ExchangeError::Http2(_)
-            | ExchangeError::Http1Required(_)
-            | ExchangeError::BadHead(_)
-            | ExchangeError::TooManyInterim => GatewayFault::ProtocolError,
-            ExchangeError::HeadTooLarge => GatewayFault::ResponseHeadTooLarge,
-            ExchangeError::TimedOut(_) => GatewayFault::ResponseTimeout,
-            ExchangeError::NotTaken(_) => GatewayFault::ConnectionWriteTimeout,
-            ExchangeError::Stalled(_) => return Problem::RequestTimeout,
-            ExchangeError::Client(_) | ExchangeError::BodyTooShort => {
-                return Problem::BadRequest("The request's body broke off.");
-            }
-        },
-        ForwardError::Body(BodyFault::BrokeOff) => {
-            return Problem::BadRequest("The request's body broke off.");
-        }
-        ForwardError::Body(BodyFault::TooLarge { limit }) => {
-            return Problem::ContentTooLarge { limit: *limit };
-        }
-        ForwardError::Body(BodyFault::TooSlow { .. }) => return Problem::RequestTimeout,
-        ForwardError::Handshake(HandshakeFault::Version) => return Problem::UpgradeRequired,
-        ForwardError::Handshake(_) => {
-            return Problem::BadRequest("The WebSocket handshake is not a valid one.");
-        }
-        ForwardError::Upgrade { .. } | ForwardError::UnaskedUpgrade { .. } => {
-            GatewayFault::UpgradeFailed
-        }
-    })
-}
-
-/// Streams are long, and nobody knows when a place will be free: `retry_after` is a guess.
-fn crowded(full: StreamsFull, retry_after: Duration) -> Problem {
-    let reason = "There are too many streams here.";
-    match full {
-        StreamsFull::Route => Problem::Unavailable {
-            retry_after,
-            reason,
-        },
-        StreamsFull::Client => Problem::TooManyRequests { retry_after },
-    }
-}
-
-fn busy(unavailable: Unavailable) -> Problem {
-    match unavailable {
-        Unavailable::Unhealthy { retry_after } => Problem::Unavailable {
-            retry_after,
-            reason: "No server behind this one is healthy.",
-        },
-        Unavailable::Full { retry_after } => Problem::Unavailable {
-            retry_after,
-            reason: "The servers behind this one are busy.",
-        },
-    }
+    response
 }

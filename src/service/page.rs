@@ -1,6 +1,7 @@
-//! What a page of a browser may ask of a route: who is let in by its origin, and who is told so.
+//! What may be asked of a route: from which pages of a browser, who is told so, and with how large a body.
 
 use http::Request;
+use hyper::body::Incoming;
 
 use crate::bridge::rejected::Reason;
 use crate::guard;
@@ -27,4 +28,16 @@ pub(super) fn admit<B>(
         guard::origin::check(origins, headers)?;
     }
     Ok(())
+}
+
+/// The limit for the request's body, which its announced length must not pass.
+pub(super) fn body_limit(
+    limit: Option<u64>,
+    request: &Request<Incoming>,
+) -> Result<Option<u64>, Problem> {
+    let announced = http_body::Body::size_hint(request.body()).lower();
+    match limit {
+        Some(limit) if announced > limit => Err(Problem::ContentTooLarge { limit }),
+        within => Ok(within),
+    }
 }

@@ -203,7 +203,7 @@ impl Direction {
         if is_lost || is_stuck {
             return self.silence();
         }
-        self.close = Some(if self.follower.close_code().is_some() {
+        self.close = Some(if self.follower.passes_close() {
             // Nothing follows a Close but the end (RFC 6455 §5.5.1).
             Box::default()
         } else {

@@ -22,6 +22,8 @@ use crate::http::origin::Origin;
 use crate::lifecycle::drain;
 use crate::net::ClientAddr;
 use crate::tls::ClientStream;
+use crate::tls::accept::Shown;
+use crate::tls::peer::ClientCertificate;
 
 /// What an action knows of the connection its request came on.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct Downstream {
     pub local: SocketAddr,
     /// `https` or `http`.
     pub scheme: &'static str,
+    /// What its TLS handshake has shown; `None` in clear text.
+    pub handshake: Option<Rc<Shown>>,
     /// Where a long stream's hand-over is laid; `None` where streams stay with hyper (HTTP/2).
     pub slot: Option<Slot>,
     /// Where a tunnel within HTTP/2 begins; `None` where there are none.
@@ -41,6 +45,12 @@ pub struct Downstream {
 }
 
 impl Downstream {
+    /// Who is at the connection's other end by its certificate.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.handshake.as_ref()?.client.as_ref()
+    }
+
     /// The same as a request's origin tells it: who asked may not be who is at the connection's other end.
     #[must_use]
     pub fn told_by(&self, origin: &Origin) -> Cow<'_, Self> {

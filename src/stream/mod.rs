@@ -17,7 +17,9 @@ pub use hand_over::{Answer, Downstream, HandOver, Slot, Taken, takes_chunks};
 pub use http2_tunnel::Tunnels;
 pub use lifetime::{Expired, Lifetime};
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -50,6 +52,28 @@ pub struct Losses {
     pub route: Removal,
     /// The streams of the route, where its subscribers count too.
     pub streams: Streams,
+    /// What its client was let in by; `None` on a route that lets anybody in.
+    pub pass: Option<Pass>,
+}
+
+/// What a client was let in by.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// Whose it is, where that is known.
+    pub user: Option<Arc<str>>,
+    /// From when on it is worth nothing; `None`: it does not age.
+    pub expires: Option<Instant>,
+    /// Who finds out whether it is still good; `None`: nobody.
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+/// Finds out, now and then, whether a client is still let in.
+pub trait Watch: fmt::Debug + Send + Sync {
+    /// Returns when it is not.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again, but the time since the last look.
+    fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
 impl Losses {
@@ -61,6 +85,30 @@ impl Losses {
             after_removal: AfterLoss::Keep,
             route: Removal::default(),
             streams: Streams::default(),
+            pass: None,
+        }
+    }
+
+    /// Who was let in.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.pass.as_ref()?.user.as_ref()
+    }
+
+    /// When what the client was let in by is worth nothing any more.
+    #[must_use]
+    pub fn expires(&self) -> Option<Instant> {
+        self.pass.as_ref().and_then(|pass| pass.expires)
+    }
+
+    /// Returns when the client is not let in any more although nothing has expired.
+    ///
+    /// # Cancel safety
+    /// As [`Watch::revoked`].
+    pub async fn revoked(&self) {
+        match self.pass.as_ref().and_then(|pass| pass.watch.as_ref()) {
+            Some(watch) => watch.revoked().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -68,7 +116,10 @@ impl Losses {
     /// outlives all of it, which is the usual case and takes no memory.
     #[must_use]
     pub fn watch(&self, lease: Option<&Lease>) -> Option<Loss> {
-        if (self.after_fall, self.after_removal) == (AfterLoss::Keep, AfterLoss::Keep) {
+        let expires = self.expires();
+        let outlives = (self.after_fall, self.after_removal) == (AfterLoss::Keep, AfterLoss::Keep);
+        let watch = self.pass.as_ref().and_then(|pass| pass.watch.clone());
+        if outlives && expires.is_none() && watch.is_none() {
             return None;
         }
         let (after_fall, after_removal) = (self.after_fall, self.after_removal);
@@ -85,6 +136,8 @@ impl Losses {
             tokio::select! {
                 () = outlived(or_never(fell), after_fall) => End::BackendUnhealthy,
                 () = outlived(gone, after_removal) => End::Removed,
+                () = or_never(expires.map(tokio::time::sleep_until)) => End::Expired,
+                () = or_never(watch.as_ref().map(|watch| watch.revoked())) => End::Expired,
             }
         }))
     }

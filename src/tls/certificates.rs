@@ -1,25 +1,28 @@
-//! Certificates with their keys: loading them, seeing that they fit, and choosing one by SNI.
+//! Certificates with their keys: loading them, and seeing that they fit.
 //!
-//! Nothing here watches a file: a reload loads again and builds a new [`ResolveBySni`]. A certificate that is loaded
+//! Nothing here watches a file: a reload loads again and builds a new [`ResolveBySni`](super::sni::ResolveBySni). A certificate that is loaded
 //! is usable: its end-entity certificate was parsed, and its key signs for it.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
+use zeroize::Zeroizing;
 
+use super::der;
 use super::validity::not_after;
 
 /// The longest PEM file that is read, in bytes: a chain has a few kilobytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Seconds before its end in which a certificate should have been renewed.
+const SOON: i64 = 14 * 24 * 3600;
 
 /// A certificate chain with its key, loaded and seen to fit.
 #[derive(Debug, Clone)]
@@ -35,7 +38,9 @@ pub struct Certificate {
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
         // The key fits the certificate, so an equal certificate means an equal key.
-        self.origin == other.origin && self.key.cert == other.key.cert
+        self.origin == other.origin
+            && self.key.cert == other.key.cert
+            && self.key.ocsp == other.key.ocsp
     }
 }
 
@@ -145,6 +150,30 @@ impl Certificate {
         })
     }
 
+    /// The seconds that it is still valid from `now` (seconds since 1970) on, if that is less than two weeks; less than 0: it has expired.
+    #[must_use]
+    pub fn runs_out(&self, now: i64) -> Option<i64> {
+        let left = self.expiry()?.saturating_sub(now);
+        (left < SOON).then_some(left)
+    }
+
+    /// The same with what its authority says of it, which clients then need not ask for themselves (RFC 6066 §8). `None`: `response` is not
+    /// a successful answer (RFC 6960 §4.2.1).
+    #[must_use]
+    pub fn stapled(self, response: Vec<u8>) -> Option<Self> {
+        let (answer, _) = der::expect(der::SEQUENCE, &response)?;
+        let (status, _) = der::expect(der::ENUMERATED, answer)?;
+        if status != [0] {
+            return None;
+        }
+        let mut key = CertifiedKey::clone(&self.key);
+        key.ocsp = Some(response);
+        Some(Self {
+            key: Arc::new(key),
+            ..self
+        })
+    }
+
     /// When the end-entity certificate expires, in seconds since 1970; `None` where it does not say.
     #[must_use]
     pub fn expiry(&self) -> Option<i64> {
@@ -163,6 +192,14 @@ pub fn load(cert: &Path, key: &Path) -> Result<Certificate, CertificateError> {
         load_chain(cert)?,
         load_key(key)?,
     )
+}
+
+/// Reads an answer of an authority, as DER.
+///
+/// # Errors
+/// [`CertificateError`]
+pub fn load_response(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    read(path, Part::Chain)
 }
 
 /// Loads a PEM chain, the end-entity certificate first.
@@ -188,7 +225,8 @@ pub fn load_chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, Certifica
 ///
 /// [`CertificateError`] if the file cannot be read or holds no private key.
 pub fn load_key(key: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    private_key(&read(key, Part::Key)?)
+    // What was read is wiped; the key itself is wiped by who holds it.
+    private_key(&Zeroizing::new(read(key, Part::Key)?))
 }
 
 fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, CertificateError> {
@@ -231,63 +269,11 @@ fn provider() -> Arc<CryptoProvider> {
     }
 }
 
-/// Chooses a certificate by the name that the client asks for (SNI, RFC 6066 §3).
-///
-/// An exact name wins over a wildcard one label up; without a match, or without SNI, the first certificate answers.
-/// Of two certificates with the same name the earlier one wins.
-#[derive(Debug)]
-pub struct ResolveBySni {
-    by_name: HashMap<String, Arc<CertifiedKey>>,
-    first: Option<Arc<CertifiedKey>>,
-}
-
-impl ResolveBySni {
-    /// Builds the table of names. Without certificates nothing resolves, and every handshake fails.
-    pub fn new(certificates: &[Certificate]) -> Self {
-        let mut by_name = HashMap::new();
-        for certificate in certificates {
-            for name in &certificate.names {
-                by_name
-                    .entry(name.clone())
-                    .or_insert_with(|| Arc::clone(&certificate.key));
-            }
-        }
-        Self {
-            by_name,
-            first: certificates
-                .first()
-                .map(|certificate| Arc::clone(&certificate.key)),
-        }
-    }
-
-    /// The certificate for a lower-case server name.
-    pub fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
-        name.and_then(|name| self.by_name.get(name).or_else(|| self.wildcard(name)))
-            .or(self.first.as_ref())
-    }
-
-    /// A wildcard stands for exactly one label, the leftmost (RFC 9525 §6.3).
-    fn wildcard(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        let (label, parent) = name.split_once('.')?;
-        if label.is_empty() {
-            return None;
-        }
-        self.by_name.get(&format!("*.{parent}"))
-    }
-}
-
-impl ResolvesServerCert for ResolveBySni {
-    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // rustls gives the name in lower case and without a trailing dot.
-        self.find(client_hello.server_name()).cloned()
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn certificate(names: &[&str]) -> Certificate {
+    pub(in crate::tls) fn certificate(names: &[&str]) -> Certificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -295,27 +281,29 @@ mod tests {
     }
 
     #[test]
-    fn sni_chooses_exact_then_wildcard_then_first() {
-        let certificates = [
-            certificate(&["a.test"]),
-            certificate(&["*.b.test", "a.test"]),
-            certificate(&["X.b.test"]),
-        ];
-        let resolver = ResolveBySni::new(&certificates);
-        let table = [
-            (Some("a.test"), 0),
-            (Some("y.b.test"), 1),
-            (Some("x.b.test"), 2),
-            (Some("b.test"), 0),
-            (Some("z.y.b.test"), 0),
-            (Some("elsewhere.test"), 0),
-            (None, 0),
-        ];
-        for (name, expected) in table {
-            let found = resolver.find(name).unwrap();
-            assert!(Arc::ptr_eq(found, &certificates[expected].key), "{name:?}");
+    fn the_last_two_weeks_are_told() {
+        let one = certificate(&["a.test"]);
+        let end = one.expiry().unwrap();
+        assert_eq!(one.runs_out(end - SOON), None);
+        assert_eq!(one.runs_out(end - SOON + 1), Some(SOON - 1));
+        assert_eq!(one.runs_out(end + 5), Some(-5));
+    }
+
+    #[test]
+    fn only_a_successful_answer_is_stapled() {
+        let one = certificate(&["a.test"]);
+        let good = b"\x30\x03\x0a\x01\x00".to_vec();
+        let stapled = one.clone().stapled(good.clone()).unwrap();
+        assert_eq!(stapled.key.ocsp.as_ref(), Some(&good));
+        assert_ne!(stapled, one);
+        for bad in [
+            &b""[..],
+            b"\x30\x03\x0a\x01\x06",
+            b"-----BEGIN",
+            b"\x30\x00",
+        ] {
+            assert!(one.clone().stapled(bad.to_vec()).is_none(), "{bad:?}");
         }
-        assert!(ResolveBySni::new(&[]).find(Some("a.test")).is_none());
     }
 
     #[test]

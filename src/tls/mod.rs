@@ -3,7 +3,11 @@
 pub mod accept;
 pub mod certificates;
 pub mod client;
+pub mod client_auth;
+mod der;
 mod http2_stream;
+pub mod peer;
+pub mod sni;
 mod stream;
 pub mod unbuffered;
 mod validity;

@@ -3,24 +3,11 @@
 //! No judgement: whether a certificate can be used is seen elsewhere. Only the few fields in front of the dates are walked
 //! over, and none of them is copied.
 
-/// Tags of DER (X.690 §8).
-const INTEGER: u8 = 0x02;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
+use super::der::{GENERALIZED_TIME, SEQUENCE, UTC_TIME, behind_issuer, element, expect};
 
 /// The end of a certificate's validity in seconds since 1970; `None`: this is no certificate.
 pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
-    let (certificate, _) = expect(SEQUENCE, certificate)?;
-    let (mut fields, _) = expect(SEQUENCE, certificate)?;
-    if let Some((_version, rest)) = expect(VERSION, fields) {
-        fields = rest;
-    }
-    // The serial number, the signature's algorithm, the issuer.
-    for tag in [INTEGER, SEQUENCE, SEQUENCE] {
-        (_, fields) = expect(tag, fields)?;
-    }
+    let fields = behind_issuer(certificate)?;
     let (validity, _) = expect(SEQUENCE, fields)?;
     let (_not_before, _, rest) = element(validity)?;
     let (tag, time, _) = element(rest)?;
@@ -60,31 +47,6 @@ fn digits(two: &[u8]) -> Option<u8> {
     };
     let digit = |byte: u8| byte.is_ascii_digit().then(|| byte - b'0');
     Some(digit(*tens)? * 10 + digit(*ones)?)
-}
-
-/// The content of an element with this tag, and what follows it.
-fn expect(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (found, content, rest) = element(bytes)?;
-    (found == tag).then_some((content, rest))
-}
-
-/// Tag and content of the first element, and what follows it.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[tag, length], rest) = bytes.split_first_chunk()?;
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(length), rest),
-        // So many bytes of length follow; more than three would be a certificate of more than 16 MiB.
-        0x81..=0x83 => {
-            let (length, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            let whole = length
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-            (whole, rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
 }
 
 #[cfg(test)]

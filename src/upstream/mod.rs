@@ -4,6 +4,7 @@ mod balance;
 pub mod connect;
 mod dial;
 mod endpoint;
+pub mod fetch;
 mod group;
 pub mod health;
 pub mod http1;

@@ -1,5 +1,6 @@
 //! A certificate authority of this run's own, its leaves, and clients that trust it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -37,6 +38,7 @@ impl Leaf {
         let key = directory.join(format!("{name}.key"));
         std::fs::write(&certificate, &self.certificate).unwrap();
         std::fs::write(&key, &self.key).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         (certificate, key)
     }
 }
@@ -148,4 +150,28 @@ pub fn untrusting_client_config() -> ClientConfig {
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth()
+}
+
+/// A client of HTTP/1.1 that shows this certificate to a server that asks for one.
+pub fn client_config_showing(leaf: &Leaf) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority().as_ref().der().clone()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).unwrap();
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![leaf.der.clone()], key)
+        .unwrap()
+}
+
+/// A certificate that nobody has signed but itself.
+pub fn stranger(name: &str) -> Leaf {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    Leaf {
+        certificate: made.cert.pem(),
+        key: made.signing_key.serialize_pem(),
+        der: made.cert.der().clone(),
+    }
 }

@@ -36,8 +36,8 @@ pub use behaviour::{
     stalls_after_head, wrong_accept,
 };
 pub use certificates::{
-    authority_file, client_config, leaf, server_config, server_config_for_known_clients,
-    untrusting_client_config,
+    authority_file, client_config, client_config_showing, leaf, server_config,
+    server_config_for_known_clients, stranger, untrusting_client_config,
 };
 pub use checked::{Checked, balanced, refusing};
 pub use dns::NameServer;

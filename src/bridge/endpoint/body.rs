@@ -150,7 +150,7 @@ impl EventBody {
             id,
             Kind::Subscription,
             route,
-            client,
+            (client, losses.user()),
             channel.name(),
             version,
         );

@@ -64,10 +64,13 @@ impl Clock {
         let now = Instant::now();
         let jitter = 0.9 + 0.2 * fastrand::f64();
         let age = |age: Duration| now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
+        let age = config.limits.max_age.map(|limit| (age(limit), End::Age));
+        let expiry = outside.expires().map(|at| (at, End::Expired));
+        let ends = age.into_iter().chain(expiry);
         Self {
             heartbeat: config.heartbeat.map(|every| every.mul_f64(jitter)),
             stall: config.slow.stall,
-            end: config.limits.max_age.map(|limit| (age(limit), End::Age)),
+            end: ends.min_by_key(|(at, _why)| *at),
             outside: Some(outside.listen()),
             taken_over,
             timer: None,

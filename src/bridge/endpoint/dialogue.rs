@@ -251,6 +251,7 @@ impl Dialogue {
     pub(super) fn close_frame(&self, end: End, going: CloseCode) -> Option<(u16, Bytes)> {
         let ours = match end {
             End::Slow | End::BackendFailed => Some(CloseCode::TryAgainLater),
+            End::Expired => Some(CloseCode::TokenExpired),
             End::Age | End::Removed => Some(CloseCode::GoingAway),
             End::Drain => Some(going),
             End::Backend | End::TakenOver => Some(CloseCode::Normal),

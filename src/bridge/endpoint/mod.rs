@@ -4,6 +4,7 @@
 //! `POST` publishes, `HEAD` and `OPTIONS` are answered. A fault that passes is never a 5xx towards an EventSource, which
 //! would end it for ever: it gets a 200, a `retry:` and the end. All others get the honest 503.
 
+mod admission;
 mod asks;
 mod body;
 mod clock;
@@ -28,9 +29,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
-use crate::config::model::Verdict;
+use crate::config::model::{StreamLimits, Verdict};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
+use crate::http::provenance;
 use crate::net::ClientAddr;
 use crate::observe::access::RequestId;
 use crate::respond::fields::Rendered;
@@ -41,9 +43,9 @@ use super::counts::SubscriberKind;
 use super::cursor::Cursor;
 use super::log::{Filter, Form};
 use super::rejected::Reason;
-use super::session::Claim;
 use super::{Bridge, Subscription, values};
 
+use self::admission::{admit, unavailable};
 use self::asks::Accepted;
 use self::task::Dialect;
 
@@ -67,6 +69,8 @@ pub struct Asked<'a> {
     pub fields: &'a Rendered,
     /// What ends its streams before their time.
     pub losses: &'a Arc<Losses>,
+    /// How many streams the route may have.
+    pub stream_limits: StreamLimits,
     /// Whether it is known to come from a page of an origin that the route lists.
     pub is_listed: bool,
 }
@@ -96,16 +100,22 @@ struct Plan {
 /// Dropping it gives the request up; a `POST` may have been sent then.
 pub async fn answer<B>(
     bridge: &Arc<Bridge>,
-    request: Request<B>,
+    mut request: Request<B>,
     asked: Asked<'_>,
 ) -> Result<Answer, Problem>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
+    tell_certificate(asked.downstream, request.headers_mut());
     let (headers, query) = (request.headers(), request.uri().query());
     let values = values::of_request(bridge.config(), asked.captures, headers, query);
+    let captures = values.as_ref().unwrap_or(asked.captures);
+    let of_user = asked
+        .losses
+        .user()
+        .map(|user| values::with_user(captures, user));
     let asked = Asked {
-        captures: values.as_ref().unwrap_or(asked.captures),
+        captures: of_user.as_ref().unwrap_or(captures),
         ..asked
     };
     match *request.method() {
@@ -124,6 +134,15 @@ where
         }
         Method::OPTIONS => Ok(Answer::Response(options(bridge, request.headers()))),
         _ => Err(Problem::MethodNotAllowed(allowed(bridge))),
+    }
+}
+
+/// A feed may be told who asks by the client's certificate (`connect.forward`, `{header.x-client-cert-subject}`): what the client says
+/// of it itself is nothing.
+fn tell_certificate(downstream: &Downstream, headers: &mut HeaderMap) {
+    provenance::remove_certificates(headers);
+    if let Some(certificate) = downstream.certificate() {
+        certificate.tell(headers);
     }
 }
 
@@ -188,8 +207,7 @@ fn subscribe<B>(
 ) -> Result<Answer, Problem> {
     let filter = filter(bridge, request)?;
     let Ok(subscription) = admit(bridge, request, asked, SubscriberKind::EventStream) else {
-        let busy = head(&asked.id, parting::busy(bridge).into());
-        return Ok(Answer::Response(busy));
+        return Ok(busy(bridge, &asked.id, parting::BUSY));
     };
     let plan = plan(bridge, (subscription, filter), request, asked);
     let downstream = asked.downstream;
@@ -200,6 +218,25 @@ fn subscribe<B>(
     }
     let body = body::EventBody::new(plan, downstream.guard.clone());
     Ok(Answer::Response(head(&asked.id, Body::stream(body))))
+}
+
+/// What an EventSource is told that is not to be served now: to come back, not earlier than after `wait`. `None`: no EventSource
+/// asks, and a status says the same.
+#[must_use]
+pub fn sent_away<B>(
+    bridge: &Bridge,
+    request: &Request<B>,
+    id: &RequestId,
+    wait: Duration,
+) -> Option<Answer> {
+    let is_event_source = *request.method() == Method::GET
+        && !upgrade::is_asked_for(request)
+        && matches!(asks::accepted(request.headers()), Ok(Accepted::EventStream));
+    is_event_source.then(|| busy(bridge, id, wait.max(parting::BUSY)))
+}
+
+fn busy(bridge: &Bridge, id: &RequestId, at_least: Duration) -> Answer {
+    Answer::Response(head(id, parting::busy(bridge, at_least).into()))
 }
 
 fn filter<B>(bridge: &Bridge, request: &Request<B>) -> Result<Option<Arc<Filter>>, Problem> {
@@ -220,8 +257,8 @@ fn converse<B>(
             .inspect_err(|_refused| bridge.rejected().count(Reason::Origin))?;
     }
     let filter = filter(bridge, request)?;
-    let subscription =
-        admit(bridge, request, asked, SubscriberKind::WebSocket).map_err(|_full| unavailable())?;
+    let subscription = admit(bridge, request, asked, SubscriberKind::WebSocket)
+        .map_err(|full| unavailable(&full))?;
     let plan = plan(bridge, (subscription, filter), request, asked);
     Ok(agreement.answer(plan, asked))
 }
@@ -237,49 +274,11 @@ async fn poll<B>(
         filter: filter(bridge, request)?,
         wait: poll::wait(query)?,
     };
-    let subscription =
-        admit(bridge, request, asked, SubscriberKind::LongPoll).map_err(|_full| unavailable())?;
+    let subscription = admit(bridge, request, asked, SubscriberKind::LongPoll)
+        .map_err(|full| unavailable(&full))?;
     let guard = &asked.downstream.guard;
     let response = poll::answer(bridge, subscription, question, guard).await;
     Ok(Answer::Response(response))
-}
-
-/// No place is left for a subscriber now.
-struct Full;
-
-/// A place for one more subscriber. Who gets none is counted and not logged as a warning: a storm of clients that return
-/// must not be one of log lines too.
-fn admit<B>(
-    bridge: &Arc<Bridge>,
-    request: &Request<B>,
-    asked: &Asked<'_>,
-    kind: SubscriberKind,
-) -> Result<Subscription, Full> {
-    let guard = &asked.downstream.guard;
-    if guard.is_draining() {
-        bridge.rejected().count(Reason::Draining);
-        return Err(Full);
-    }
-    let session = asks::session(request.headers(), request.uri().query());
-    let claim = Claim::new(cursor(request), session);
-    bridge
-        .subscribe(asked.captures, claim, kind, guard)
-        .map_err(|full| {
-            bridge.rejected().count(match full {
-                super::Full::Subscribers(_) => Reason::Subscribers,
-                super::Full::Channels(_) => Reason::Channels,
-            });
-            tracing::debug!(bridge = %bridge.config().name, error = %full, "subscriber sent away");
-            Full
-        })
-}
-
-/// For clients that are no EventSource: those read a status, and an EventSource is ended by it.
-fn unavailable() -> Problem {
-    Problem::Unavailable {
-        retry_after: Duration::from_secs(10 + fastrand::u64(..20)),
-        reason: "The bridge takes no more clients now.",
-    }
 }
 
 fn plan<B>(

@@ -1,4 +1,5 @@
-//! What ends a subscription from outside: a drain, or a reload that has taken its bridge, its feed or its route away.
+//! What ends a subscription from outside: a drain, a reload that has taken its bridge, its feed or its route away, or that
+//! its client is not let in any more.
 //!
 //! Each of them only sets a moment, spread so that not all clients return at once, and a drain is still heard when another
 //! moment was set before it.
@@ -10,7 +11,6 @@ use tokio::time::Instant;
 
 use crate::bridge::Bridge;
 use crate::lifecycle::drain;
-use crate::limits::Counted;
 use crate::observe::access::End;
 use crate::stream::{AfterLoss, Losses};
 
@@ -20,10 +20,10 @@ pub(super) type Awaited = Pin<Box<dyn Future<Output = (Instant, End, Option<Outs
 /// What a subscription may hear from outside.
 pub(super) struct Outside {
     guard: drain::Guard,
+    /// When what its client was let in by has expired. It is known from the start, and nobody has to be heard for it.
+    expires: Option<Instant>,
     /// `None`: it has heard of the reload already.
     may_lose: Option<(Arc<Bridge>, Arc<Losses>)>,
-    /// As one of its route's streams.
-    counted: Counted,
 }
 
 impl Outside {
@@ -31,9 +31,14 @@ impl Outside {
     pub(super) fn new(guard: drain::Guard, bridge: &Arc<Bridge>, losses: &Arc<Losses>) -> Self {
         Self {
             guard,
+            expires: losses.expires(),
             may_lose: Some((bridge.clone(), losses.clone())),
-            counted: losses.streams.enter(),
         }
+    }
+
+    /// When it is to end because nobody knows any more who its client is; `None`: never.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.expires
     }
 
     /// Waits for the next word.
@@ -41,7 +46,7 @@ impl Outside {
         let Self {
             guard,
             may_lose,
-            counted,
+            expires: _,
         } = self;
         Box::pin(async move {
             let lost = async {
@@ -50,14 +55,21 @@ impl Outside {
                     None => std::future::pending().await,
                 }
             };
+            let revoked = async {
+                match &may_lose {
+                    Some((_bridge, losses)) => losses.revoked().await,
+                    None => std::future::pending().await,
+                }
+            };
             let heard = tokio::select! {
                 order = guard.ordered() => (drain::leave(order), End::Drain),
                 moment = lost => (moment, End::Removed),
+                () = revoked => (Instant::now(), End::Expired),
             };
             let still = (heard.1 == End::Removed).then_some(Self {
                 guard,
+                expires: None,
                 may_lose: None,
-                counted,
             });
             (heard.0, heard.1, still)
         })

@@ -23,7 +23,7 @@ use crate::websocket::close::CloseCode;
 use super::prelude::{frame, random};
 
 /// `retry:` for a client that cannot be served now: at least this, and as much again and more at random.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// `retry:` before an end of ours is at least this.
 const RETURN: Duration = Duration::from_millis(250);
 
@@ -60,6 +60,7 @@ impl<'a> Parting<'a> {
             End::Age
                 | End::Drain
                 | End::Removed
+                | End::Expired
                 | End::Backend
                 | End::BackendFailed
                 | End::TakenOver
@@ -84,8 +85,13 @@ impl<'a> Parting<'a> {
             (End::Backend, Some(Ending::Final { code, verdict })) => {
                 self.over(Over::Closed { code }, verdict, &mut plain);
             }
-            (End::BackendFailed, Some(Ending::Refused)) => tell_busy(self.bridge, &mut plain),
+            (End::BackendFailed, Some(Ending::Refused)) => {
+                tell_busy(self.bridge, BUSY, &mut plain);
+            }
             _ => {
+                if self.end == End::Expired {
+                    map::expired(&mut plain);
+                }
                 // Spread, so that the clients do not return all at once.
                 let wait = random(RETURN, return_window(self.bridge));
                 encode::retry(wait, &mut plain);
@@ -110,14 +116,14 @@ impl<'a> Parting<'a> {
 }
 
 /// The whole body for a client that cannot be served now. A status other than 200 would end its EventSource for ever.
-pub(super) fn busy(bridge: &Bridge) -> Bytes {
+pub(super) fn busy(bridge: &Bridge, at_least: Duration) -> Bytes {
     let mut out = Vec::new();
-    tell_busy(bridge, &mut out);
+    tell_busy(bridge, at_least, &mut out);
     out.into()
 }
 
-fn tell_busy(bridge: &Bridge, out: &mut Vec<u8>) {
-    encode::retry(random(BUSY, 2 * BUSY + return_window(bridge)), out);
+fn tell_busy(bridge: &Bridge, at_least: Duration, out: &mut Vec<u8>) {
+    encode::retry(random(at_least, 2 * BUSY + return_window(bridge)), out);
     map::busy(out);
 }
 
@@ -158,7 +164,7 @@ mod tests {
         let closing = Parting::new(&bridge, &channel, End::Drain).words(Form::SseChunked);
         let closing = std::str::from_utf8(&closing).unwrap();
         assert!(closing.ends_with("\n\n\r\n0\r\n\r\n"), "{closing:?}");
-        let busy = busy(&bridge);
+        let busy = busy(&bridge, BUSY);
         let busy = std::str::from_utf8(&busy).unwrap();
         assert!(busy.contains(r#"data: {"state":"busy"}"#), "{busy}");
     }

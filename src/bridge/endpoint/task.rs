@@ -116,7 +116,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
         id,
         Kind::Subscription,
         route,
-        client,
+        (client, losses.user()),
         channel.name(),
         version,
     );

@@ -132,6 +132,11 @@ pub fn busy(out: &mut Vec<u8>) {
     own("streamgate.status", r#"{"state":"busy"}"#, out);
 }
 
+/// Encodes `streamgate.status` for a client that has to say anew who it is.
+pub fn expired(out: &mut Vec<u8>) {
+    own("streamgate.status", r#"{"state":"token_expired"}"#, out);
+}
+
 /// Encodes `streamgate.ping`: a heartbeat that a page can see, with the time in milliseconds after which the next is due.
 pub fn ping(every: Duration, out: &mut Vec<u8>) {
     let payload = format!(r#"{{"interval":{}}}"#, every.as_millis());

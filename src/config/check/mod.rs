@@ -5,8 +5,10 @@
 
 mod action;
 mod admin;
+mod auth;
 mod balance;
 mod bridge;
+mod client_auth;
 mod errors;
 mod feed;
 mod fields;
@@ -15,6 +17,7 @@ mod listen;
 mod mapping;
 mod names;
 mod publish;
+mod rate;
 mod route;
 mod secret;
 mod server_tls;
@@ -98,6 +101,11 @@ pub(crate) fn config(
     let admin = admin::check(&root, &mut context);
     let upstreams = named(&root.upstream, &mut context, upstream::check);
     let bridges = named(&root.bridge, &mut context, bridge::check);
+    let auths = named(&root.auth, &mut context, auth::check);
+    let auths = auths
+        .into_iter()
+        .filter_map(|(name, auth)| Some((name, Arc::new(Option::clone(&auth)?))))
+        .collect();
     let errors = errors::check(&root.errors, &mut context);
     let limits = limits(&root.limits);
     let server = server(&root.server, &mut context);
@@ -115,6 +123,7 @@ pub(crate) fn config(
         dns: dns(&root.dns),
         upstreams,
         bridges,
+        auths,
         routes,
         errors,
         log: log(&root.log),
@@ -229,6 +238,9 @@ fn limits(table: &Field<limits::Limits>) -> Limits {
         connections: table
             .get(|limits| &limits.connections)
             .map_or(100_000, |count| to_usize(count.0)),
+        connections_per_ip: table
+            .get(|limits| &limits.connections_per_ip)
+            .and_then(|count| NonZeroUsize::new(to_usize(count.0))),
         header_size: table
             .get(|limits| &limits.header_size)
             .map_or(32 * 1024, |size| to_usize(size.0)),
@@ -314,6 +326,7 @@ fn warn_of_unused(root: &Root, context: &mut Context<'_>) {
             .collect()
     };
     let (upstreams, bridges) = (names(|route| &route.upstream), names(|route| &route.bridge));
+    let auths = names(|route| &route.auth);
     let mut warn = |kind: &str, name: &str, place: Place| {
         context
             .diagnostics
@@ -337,6 +350,12 @@ fn warn_of_unused(root: &Root, context: &mut Context<'_>) {
     {
         if !bridges.contains(&name.as_str()) {
             warn("bridge", name, table.place);
+        }
+    }
+    for (name, table) in root.auth.value().into_iter().flat_map(|it| &it.tables) {
+        if !auths.contains(&name.as_str()) {
+            let message = format!("no route has `auth = \"{name}\"`: it guards nothing");
+            context.diagnostics.warning(table.place, message);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::check::{Context, action, fields, seconds, streams};
+use crate::config::check::{Context, action, fields, rate, streams};
 use crate::config::diagnostic::Place;
-use crate::config::model::{Bridge, PageOrigins, Resume, Route, RouteAction, StreamFate, Timeouts};
+use crate::config::model::{Bridge, PageOrigins, Resume, Route, RouteAction, StreamFate};
 use crate::config::schema::Root;
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -60,6 +60,13 @@ fn check_one(
     let request_fields = fields::check(request, &rule.path, context);
     let response = headers.and_then(|headers| headers.response.value());
     let response_fields = fields::check(response, &rule.path, context);
+    let auth = match table.auth.located() {
+        Some(name) => Some(resolve(name, &root.auth, "auth", context)?),
+        // A broken one guards the route no less.
+        None if !table.auth.is_absent() => return None,
+        None => None,
+    };
+    rate::check_users(table, context);
     let action = action?;
     let origins = origins(table, &action, context);
     let host = rule
@@ -73,9 +80,10 @@ fn check_one(
         path: rule.path,
         methods: rule.methods,
         action,
-        timeouts: timeouts(&table.timeouts),
+        timeouts: streams::timeouts(&table.timeouts),
         websocket: streams::websocket(table, context),
         event_streams: streams::event_streams(table),
+        rate: rate::check(&table.limits, context),
         streams: streams::limits(&table.limits),
         on_unhealthy: table.on_unhealthy.map_or(StreamFate::Keep, |word| word.0),
         on_remove: table.on_remove.map_or(StreamFate::Keep, |word| word.0),
@@ -83,6 +91,7 @@ fn check_one(
         response_fields,
         origins,
         body_size: None,
+        auth,
     })
 }
 
@@ -321,11 +330,6 @@ fn tell_useless(table: &route::Route, kind: Kind, context: &mut Context<'_>) {
             limits.and_then(|l| l.message_burst.key()),
             "limits.message_burst",
         ),
-        (limits.and_then(|l| l.streams.key()), "limits.streams"),
-        (
-            limits.and_then(|l| l.streams_per_ip.key()),
-            "limits.streams_per_ip",
-        ),
         (table.strip_prefix.key(), "strip_prefix"),
         (table.rewrite.key(), "rewrite"),
         (table.preserve_host.key(), "preserve_host"),
@@ -337,6 +341,21 @@ fn tell_useless(table: &route::Route, kind: Kind, context: &mut Context<'_>) {
         if let Some(key) = key {
             let message =
                 format!("`{name}` is for a route with an `upstream`: {what} has no use for it");
+            context.diagnostics.error(key, message);
+        }
+    }
+    let streams = [
+        (limits.and_then(|l| l.streams.key()), "limits.streams"),
+        (
+            limits.and_then(|l| l.streams_per_ip.key()),
+            "limits.streams_per_ip",
+        ),
+    ];
+    for (key, name) in streams {
+        if let Some(key) = key.filter(|_key| kind != Kind::Bridge) {
+            let message = format!(
+                "`{name}` is for a route with an `upstream` or a `bridge`: {what} has no streams"
+            );
             context.diagnostics.error(key, message);
         }
     }
@@ -375,25 +394,5 @@ fn check_names(table: &route::Route, place: Place, bridge: &Bridge, context: &mu
             let hint = format!("a segment `{{{name}}}` in the path gives it its value");
             context.diagnostics.error(place, message).hint(hint);
         }
-    }
-}
-
-fn timeouts(table: &Field<route::Timeouts>) -> Timeouts {
-    Timeouts {
-        response: table
-            .get(|timeouts| &timeouts.response)
-            .map_or(Some(seconds(60)), |time| time.0),
-        upgrade: table
-            .get(|timeouts| &timeouts.upgrade)
-            .map_or(Some(seconds(15)), |time| time.0),
-        idle: table
-            .get(|timeouts| &timeouts.idle)
-            .map_or(Some(seconds(60)), |time| time.0),
-        stream_idle: table
-            .get(|timeouts| &timeouts.stream_idle)
-            .map_or(Some(seconds(3600)), |time| time.0),
-        stream_max: table
-            .get(|timeouts| &timeouts.stream_max)
-            .and_then(|time| time.0),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use crate::config::check::Context;
-use crate::config::model::{EventStreams, MessageRate, StreamLimits, WebSocket};
+use crate::config::check::{Context, seconds};
+use crate::config::model::{EventStreams, MessageRate, StreamLimits, Timeouts, WebSocket};
 use crate::config::schema::decode::Field;
 use crate::config::schema::route;
 
@@ -35,6 +35,27 @@ pub(crate) fn event_streams(table: &route::Route) -> EventStreams {
     }
 }
 
+/// `timeouts`, but for those of a heartbeat and of a stream that is resumed.
+pub(crate) fn timeouts(table: &Field<route::Timeouts>) -> Timeouts {
+    Timeouts {
+        response: table
+            .get(|timeouts| &timeouts.response)
+            .map_or(Some(seconds(60)), |time| time.0),
+        upgrade: table
+            .get(|timeouts| &timeouts.upgrade)
+            .map_or(Some(seconds(15)), |time| time.0),
+        idle: table
+            .get(|timeouts| &timeouts.idle)
+            .map_or(Some(seconds(60)), |time| time.0),
+        stream_idle: table
+            .get(|timeouts| &timeouts.stream_idle)
+            .map_or(Some(seconds(3600)), |time| time.0),
+        stream_max: table
+            .get(|timeouts| &timeouts.stream_max)
+            .and_then(|time| time.0),
+    }
+}
+
 fn message_rate(table: &route::Route, context: &mut Context<'_>) -> Option<MessageRate> {
     let limits = table.limits.value()?;
     let burst = limits
@@ -59,7 +80,7 @@ fn message_rate(table: &route::Route, context: &mut Context<'_>) -> Option<Messa
     })
 }
 
-/// `limits.streams` and `limits.streams_per_ip`.
+/// `streams`, `streams_per_ip` and `streams_per_user` of `limits`.
 pub(crate) fn limits(table: &Field<route::RouteLimits>) -> StreamLimits {
     let limit = |number: u64| usize::try_from(number).ok().and_then(NonZeroUsize::new);
     StreamLimits {
@@ -68,6 +89,9 @@ pub(crate) fn limits(table: &Field<route::RouteLimits>) -> StreamLimits {
             .and_then(|number| limit(number.0)),
         per_ip: table
             .get(|limits| &limits.streams_per_ip)
+            .and_then(|number| limit(number.0)),
+        per_user: table
+            .get(|limits| &limits.streams_per_user)
             .and_then(|number| limit(number.0)),
     }
 }

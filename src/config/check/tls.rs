@@ -1,10 +1,11 @@
 //! `[tls]`: certificates are loaded here, so that a mistake in a file is told where the file is named.
 
 use std::error::Error;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use std::path::PathBuf;
-
-use crate::config::check::{Context, secret};
+use crate::config::check::{Context, client_auth, secret};
 use crate::config::model::{Tls, TlsVersion};
 use crate::config::schema::decode::{Field, Located};
 use crate::config::schema::scalar::Text;
@@ -33,6 +34,8 @@ pub(crate) fn check(
             .get(|tls| &tls.session_tickets)
             .copied()
             .unwrap_or(true),
+        client_auth: client_auth::check(table, context),
+        hsts: table.get(|tls| &tls.hsts).and_then(|time| time.0),
         certificates: all,
     }
 }
@@ -41,7 +44,8 @@ fn load(table: &tls::Certificate, context: &mut Context<'_>) -> Option<Certifica
     let cert = required(&table.cert, "cert", table, context);
     let key = required(&table.key, "key", table, context);
     let (cert, key) = (cert?, key?);
-    let certificate = pair(cert, key, context)?;
+    let certificate = stapled(pair(cert, key, context)?, cert, context);
+    warn_of_end(&certificate, cert, context);
     if certificate.names.is_empty() {
         let typed = context.typed(cert.value.text().place);
         let message =
@@ -49,6 +53,61 @@ fn load(table: &tls::Certificate, context: &mut Context<'_>) -> Option<Certifica
         context.diagnostics.warning(cert.place, message);
     }
     Some(certificate)
+}
+
+/// With what its authority says of it, where that lies beside it: `site.ocsp` for `site.pem`.
+fn stapled(
+    certificate: Certificate,
+    cert: &Located<PemFile>,
+    context: &mut Context<'_>,
+) -> Certificate {
+    let PemFile::Path(file) = &cert.value else {
+        return certificate;
+    };
+    let path = context.path(file).with_extension("ocsp");
+    if !path.exists() {
+        return certificate;
+    }
+    context.note_read(&path);
+    let response = certificates::load_response(&path).ok();
+    match response.and_then(|response| certificate.clone().stapled(response)) {
+        Some(stapled) => stapled,
+        None => {
+            let message = format!(
+                "`{}` is not a successful OCSP response: it is not shown",
+                path.display()
+            );
+            context.diagnostics.warning(cert.place, message);
+            certificate
+        }
+    }
+}
+
+fn warn_of_end(certificate: &Certificate, cert: &Located<PemFile>, context: &mut Context<'_>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
+    let Some(left) = certificate.runs_out(now) else {
+        return;
+    };
+    let typed = context.typed(cert.value.text().place);
+    let message = match left.div_euclid(24 * 3600) {
+        ..0 => format!("`{typed}` has expired"),
+        0 => format!("`{typed}` expires within a day"),
+        1 => format!("`{typed}` expires in a day"),
+        days => format!("`{typed}` expires in {days} days"),
+    };
+    context.diagnostics.warning(cert.place, message);
+}
+
+/// A key that others can read is not a secret. systemd sees to its credentials by itself.
+fn warn_of_readers(key: &Located<PemFile>, path: &Path, context: &mut Context<'_>) {
+    let mode = std::fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    if mode & 0o004 != 0 && matches!(key.value, PemFile::Path(_)) {
+        let typed = context.typed(key.value.text().place);
+        let message = format!("`{typed}` can be read by everybody on this machine");
+        let hint = "`chmod o-r` takes that away";
+        context.diagnostics.warning(key.place, message).hint(hint);
+    }
 }
 
 /// A certificate from two files that were named.
@@ -61,6 +120,7 @@ pub(super) fn pair(
     let (cert_path, key_path) = (cert_path?, key_path?);
     context.note_read(&cert_path);
     context.note_read(&key_path);
+    warn_of_readers(key, &key_path, context);
     let (cert, key) = (cert.value.text(), key.value.text());
     // Both files are looked at before either stops it.
     let chain =

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 /// `balance`: which server a request goes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Balance {
@@ -44,15 +46,15 @@ pub enum SameSite {
     None,
 }
 
-/// Something that is never shown.
+/// Something that is never shown, and wiped from memory when nobody needs it any more.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Keeps `text`.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        Self(Arc::new(Zeroizing::new(text.to_owned())))
     }
 
     /// The secret itself.

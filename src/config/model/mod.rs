@@ -5,8 +5,10 @@
 //! is equal to what it was.
 
 mod action;
+mod auth;
 mod balance;
 mod bridge;
+mod limits;
 mod log;
 mod mapping;
 mod upstream;
@@ -26,12 +28,14 @@ use crate::net::ListenAddr;
 use crate::route::{HostPattern, PathPattern};
 
 pub use action::{FieldRules, FieldValue, Fixed, NAMES_OF_REQUEST, PathChange, REST, Redirect};
+pub use auth::{Auth, AuthMethod, Basic, Forward, Jwt, Keys, Preflight, Remote, TokenPlace};
 pub use balance::{Balance, Cookie, Health, Passive, SameSite, Secret, StreamFate};
 pub use bridge::{
     Backoff, Bridge, BridgeLimits, Expected, FeedConnect, FeedIdle, FeedKind, Greeting, Keepalive,
     Mode, OnGap, PostUrl, Publish, Replay, Reply, Resume, Retry, Slow, SlowPolicy, SnapshotCaps,
     Source, Start, Verdict,
 };
+pub use limits::{RequestRate, Sender, StreamLimits};
 pub use log::{Log, LogFormat};
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
@@ -43,6 +47,7 @@ pub use crate::route::plain_path::EncodedSlashes;
 pub use crate::tls::accept::TlsVersion;
 pub use crate::tls::certificates::Certificate;
 pub use crate::tls::client::ServerTls;
+pub use crate::tls::client_auth::{ClientAuth, Demand};
 
 /// One whole, checked configuration.
 #[derive(Debug, Clone)]
@@ -63,6 +68,8 @@ pub struct Config {
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     /// `[bridge.NAME]`
     pub bridges: BTreeMap<Arc<str>, Arc<Bridge>>,
+    /// `[auth.NAME]`
+    pub auths: BTreeMap<Arc<str>, Arc<Auth>>,
     /// `[[route]]`, in the order of the files. The order has no meaning.
     pub routes: Vec<Route>,
     /// `[errors]`
@@ -153,6 +160,10 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// Whether sessions resume by ticket. Default true.
     pub session_tickets: bool,
+    /// Whose certificates clients show. `None`, the default: nobody is asked.
+    pub client_auth: Option<ClientAuth>,
+    /// `max-age` of `Strict-Transport-Security`. `None`, the default: it is not sent.
+    pub hsts: Option<Duration>,
     /// `[[tls.certificate]]`, in the order of the files; the first answers clients without a matching name.
     pub certificates: Vec<Certificate>,
 }
@@ -197,6 +208,8 @@ pub struct Admin {
 pub struct Limits {
     /// Client connections in all. Default 100 000.
     pub connections: usize,
+    /// Of one client address, IPv6 by /64. `None` (`0`, the default): no limit.
+    pub connections_per_ip: Option<NonZeroUsize>,
     /// Bytes of a request's head; 431 beyond. Default 32 KiB.
     pub header_size: usize,
     /// Fields of a request's head; 431 beyond. Default 100.
@@ -256,6 +269,8 @@ pub struct Route {
     pub websocket: WebSocket,
     /// What holds for its event streams.
     pub event_streams: EventStreams,
+    /// `limits.rate`, `limits.burst` and `limits.by`. `None`, the default: no limit.
+    pub rate: Option<RequestRate>,
     /// `limits.streams` and `limits.streams_per_ip`.
     pub streams: StreamLimits,
     /// What becomes of live streams whose server fails its health check. Default keep.
@@ -270,6 +285,8 @@ pub struct Route {
     pub origins: Option<PageOrigins>,
     /// Bytes of a request's body; 413 beyond. `limits.body_size`, else that of `[limits]`; `None`: no limit.
     pub body_size: Option<u64>,
+    /// `auth`: the `[auth.NAME]` that requests have to pass, which exists. `None`: anybody may ask.
+    pub auth: Option<Arc<str>>,
 }
 
 impl Route {
@@ -374,13 +391,4 @@ pub struct MessageRate {
     pub per_second: NonZeroU32,
     /// Messages that may come at once. Default: those of one second.
     pub burst: NonZeroU32,
-}
-
-/// How many long streams a route has at once. `None` (`0`, the default): no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StreamLimits {
-    /// In all; 503 beyond.
-    pub total: Option<NonZeroUsize>,
-    /// Of one client address, IPv6 by /64; 429 beyond.
-    pub per_ip: Option<NonZeroUsize>,
 }

@@ -116,7 +116,7 @@ impl<T> Field<T> {
     }
 
     /// Something of the value, or its default.
-    pub(crate) fn map_or<U>(&self, default: U, map: impl FnOnce(&T) -> U) -> U {
+    pub(crate) fn map_or<'a, U>(&'a self, default: U, map: impl FnOnce(&'a T) -> U) -> U {
         self.value().map_or(default, map)
     }
 }

@@ -9,6 +9,9 @@ table! {
     Limits, "`[limits]`", "a table, `[limits]`" {
         /// Client connections in all; more wait in the kernel's queue. Default `100000`.
         connections: Integer<1, 10_000_000>,
+        /// The same for each client address, IPv6 by /64; closed as soon as they are accepted beyond. Those of `trust.proxies` do not count,
+        /// but for what their PROXY header announces. Default `0`: no limit.
+        connections_per_ip: Integer<0, 10_000_000>,
         /// Bytes of a request's head; 431 beyond. Default `"32KiB"`, from `"8KiB"` to `"1MiB"`.
         header_size: Size<{ 8 * KIB }, MIB>,
         /// Fields of a request's head; 431 beyond. Default `100`, from 10 to 1000.

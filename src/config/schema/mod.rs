@@ -5,6 +5,7 @@
 
 pub(crate) mod action;
 pub(crate) mod admin;
+pub(crate) mod auth;
 pub(crate) mod balance;
 pub(crate) mod bridge;
 pub(crate) mod collection;
@@ -18,6 +19,7 @@ pub(crate) mod listen;
 pub(crate) mod mapping;
 pub(crate) mod opening;
 pub(crate) mod publish;
+pub(crate) mod rate;
 pub(crate) mod route;
 pub(crate) mod scalar;
 pub(crate) mod server;
@@ -59,6 +61,8 @@ table! {
         route: Tables<route::Route>,
         /// Feeds that are fanned out.
         bridge: Named<bridge::Bridge>,
+        /// Who may ask.
+        auth: Named<auth::Auth>,
         /// Pages in the place of streamgate's own errors: `502 = "errors/502.html"`, or `5xx` for all that have none of their own.
         /// HTML, JSON or text by the end of the name; of several, `502 = ["502.html", "502.json"]`, the request's `Accept` chooses.
         /// Each up to 1 MiB; they are read when the configuration is.

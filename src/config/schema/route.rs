@@ -2,10 +2,11 @@
 
 use http::Method;
 
-use crate::config::model::StreamFate;
+use crate::config::model::{Sender, StreamFate};
 use crate::config::schema::action::{NewPath, Redirect, Respond};
 use crate::config::schema::collection::List;
 use crate::config::schema::fields::RouteHeaders;
+use crate::config::schema::rate::Frequency;
 use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Text};
 use crate::config::schema::table::table;
 use crate::config::spelling;
@@ -43,6 +44,8 @@ table! {
         /// The pages whose browsers may open WebSockets here, or use the bridge: `["https://app.example.org", "https://*.example.net"]`.
         /// Others get 403; who sends no `Origin` is no browser, and passes. Absent: any page.
         origins: List<OriginPattern>,
+        /// The name of an `[auth.NAME]` that every request has to pass; 401 for who does not. Absent: anybody may ask.
+        auth: Text,
         /// Bounds for requests on this route.
         limits: RouteLimits,
         /// Time limits of what goes to an upstream.
@@ -71,6 +74,15 @@ table! {
 table! {
     /// `limits = { … }` of a route.
     RouteLimits, "`limits` of a `[[route]]`", "a table, `limits = { … }`" {
+        /// Requests of one sender, `"20/s"`, `"100/m"` or `"1000/h"`; 429 with `Retry-After` beyond. WebSocket handshakes count, and all that a
+        /// bridge is asked for; an EventSource of a bridge is told when to come back, for a 429 would end it. Default `"0"`: no limit.
+        rate: Frequency<1_000_000>,
+        /// Requests that may come at once. Default `0`: as many as `rate` names.
+        burst: Integer<0, 1_000_000>,
+        /// Who is one sender: `"client"` (the default), an address, IPv6 by /64; or `"header:NAME"`, one value of a field that somebody
+        /// vouches for, such as a key that the app checks; or `"user"`, who was let in by the route's `auth`, from wherever (who is not
+        /// let in is not counted). Who sends no such field, or has no name, is counted by address.
+        by: Sender,
         /// Bytes of a request's body, in the place of `body_size` in `[limits]`; 413 beyond. `"0"`: no limit.
         body_size: SizeLimit<TIB>,
         /// Bytes of one WebSocket message of a client, as they are sent (compressed, where that was agreed on); 1009 beyond. Default
@@ -81,10 +93,12 @@ table! {
         messages: RateLimit<1_000_000>,
         /// Messages that may come at once. Default `0`: those of one second.
         message_burst: Integer<0, 1_000_000>,
-        /// Long streams (WebSockets, event streams) at once; 503 beyond. Default `0`: no limit.
+        /// Long streams (WebSockets, event streams, a bridge's subscribers) at once; 503 beyond. Default `0`: no limit.
         streams: Integer<0, 10_000_000>,
         /// The same for each client address, IPv6 by /64; 429 beyond. Default `0`: no limit.
         streams_per_ip: Integer<0, 10_000_000>,
+        /// The same for each user that the route's `auth` has let in, from wherever; 429 beyond. Default `0`: no limit.
+        streams_per_user: Integer<0, 10_000_000>,
     }
 }
 

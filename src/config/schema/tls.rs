@@ -3,12 +3,13 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::config::model::TlsVersion;
+use crate::config::model::{Demand, TlsVersion};
 use crate::config::schema::collection::Tables;
 use crate::config::schema::decode::{Decode, Located, Reader, mismatch};
 use crate::config::schema::feed::Secret;
 use crate::config::schema::scalar::{OneOf, Text, Word};
 use crate::config::schema::table::table;
+use crate::config::units::{DAY, SECOND, TimeLimit};
 
 table! {
     /// `[tls]`: what is common to all listeners with `tls = true`.
@@ -17,6 +18,12 @@ table! {
         min_version: OneOf<TlsVersion>,
         /// Whether clients may resume a session by ticket. Default `true`.
         session_tickets: bool,
+        /// Clients' certificates: `{ mode = "required", ca = "clients.pem" }`. Backends are told whose was shown, in `X-Client-Cert-Subject`,
+        /// `X-Client-Cert-San` and `X-Client-Cert-Fingerprint` (SHA-256); what clients say of the kind is removed.
+        client_auth: ClientAuth,
+        /// How long browsers are to come by https only (RFC 6797): `Strict-Transport-Security` in every response over TLS that has none,
+        /// but for WebSockets and long event streams over HTTP/1.1. Default `"0"`: it is not sent. `"180d"` is usual; begin with less.
+        hsts: TimeLimit<SECOND, { 3650 * DAY }>,
         /// `[[tls.certificate]]`: chosen by SNI from the names inside the certificate; the first one answers clients
         /// that ask for another name, or for none.
         certificate: Tables<Certificate>,
@@ -32,6 +39,45 @@ table! {
         /// `{ credential = "name" }`. Required.
         key: PemFile,
     }
+}
+
+table! {
+    /// `client_auth = { … }` of `[tls]`.
+    ClientAuth, "`client_auth` of `[tls]`", "a table, `client_auth = { … }`" {
+        /// `"off"` (the default), `"optional"`: a client may show a certificate, or `"required"`: without one there is no connection. One
+        /// that is not good ends the handshake in any case.
+        mode: OneOf<ClientAuthMode>,
+        /// Certificates as PEM, one of which must have signed the client's. A path relative to this file. Required but with `"off"`.
+        ca: Text,
+    }
+}
+
+/// `mode` of `client_auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientAuthMode {
+    /// Nobody is asked.
+    Off,
+    /// All are asked.
+    Asked(Demand),
+}
+
+impl ClientAuthMode {
+    /// What is demanded of clients; `None`: nothing.
+    pub(crate) fn demand(self) -> Option<Demand> {
+        match self {
+            Self::Off => None,
+            Self::Asked(demand) => Some(demand),
+        }
+    }
+}
+
+impl Word for ClientAuthMode {
+    const EXPECTED: &'static str = "whether clients show certificates";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("optional", Self::Asked(Demand::Optional)),
+        ("required", Self::Asked(Demand::Required)),
+    ];
 }
 
 /// How a section of PEM begins (RFC 7468 §2).

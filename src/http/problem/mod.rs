@@ -16,6 +16,18 @@ use crate::http::error_page::ErrorPages;
 pub use crate::http::gateway_fault::GatewayFault;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// Both by draft-ietf-httpapi-ratelimit-headers-11, which has one item for a policy and one for what is left of it.
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// How many requests one sender may make in which time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests.
+    pub requests: u32,
+    /// The time, in seconds.
+    pub seconds: u64,
+}
 
 /// Why a request is answered by streamgate itself, with an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +36,8 @@ pub enum Problem {
     BadRequest(&'static str),
     /// 401: who asks is not known, or no longer.
     Unauthorized,
+    /// 401 with this challenge, of a route that asks who it is (RFC 9110 §11.6.1).
+    Challenged(HeaderValue),
     /// 403: why not.
     Forbidden(&'static str),
     /// 404: no route.
@@ -50,6 +64,13 @@ pub enum Problem {
         /// When to try again.
         retry_after: Duration,
     },
+    /// 429: faster than the rate that one sender may have.
+    TooFast {
+        /// When the next request will be taken.
+        retry_after: Duration,
+        /// What may be done in which time.
+        quota: Quota,
+    },
     /// 431: the head has too many bytes or fields.
     HeaderTooLarge,
     /// 500: a fault of streamgate.
@@ -73,7 +94,7 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::Challenged(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -83,7 +104,7 @@ impl Problem {
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests { .. } | Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
@@ -97,7 +118,7 @@ impl Problem {
     pub fn label(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
-            Self::Unauthorized => "unauthorized",
+            Self::Unauthorized | Self::Challenged(_) => "unauthorized",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
@@ -108,6 +129,7 @@ impl Problem {
             Self::Misdirected => "misdirected",
             Self::UpgradeRequired => "upgrade_required",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::TooFast { .. } => "rate_limited",
             Self::HeaderTooLarge => "header_too_large",
             Self::Internal => "internal",
             Self::NotImplemented => "not_implemented",
@@ -181,6 +203,9 @@ impl Problem {
                 let challenge = HeaderValue::from_static("Bearer");
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
+            Self::Challenged(challenge) => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+            }
             Self::UpgradeRequired => {
                 let version = HeaderValue::from_static("13");
                 headers.insert(header::SEC_WEBSOCKET_VERSION, version);
@@ -188,10 +213,25 @@ impl Problem {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             }
             Self::TooManyRequests { retry_after } | Self::Unavailable { retry_after, .. } => {
-                // Rounded up: who is told 0 comes back at once.
-                let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-                let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                headers.insert(
+                    header::RETRY_AFTER,
+                    HeaderValue::from(seconds(*retry_after)),
+                );
+            }
+            Self::TooFast { retry_after, quota } => {
+                let wait = seconds(*retry_after);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+                let Quota { requests, seconds } = quota;
+                for (name, value) in [
+                    (
+                        RATE_LIMIT_POLICY,
+                        format!("\"requests\";q={requests};w={seconds}"),
+                    ),
+                    (RATE_LIMIT, format!("\"requests\";r=0;t={wait}")),
+                ] {
+                    let value = HeaderValue::try_from(value);
+                    headers.insert(name, value.expect("words and numbers are a field's value"));
+                }
             }
             _ => {}
         }
@@ -200,9 +240,11 @@ impl Problem {
     fn error_type(&self) -> &'static str {
         match self {
             Self::NotFound => "destination_not_found",
-            Self::Unauthorized | Self::Forbidden(_) | Self::TooManyRequests { .. } => {
-                "http_request_denied"
-            }
+            Self::Unauthorized
+            | Self::Challenged(_)
+            | Self::Forbidden(_)
+            | Self::TooManyRequests { .. }
+            | Self::TooFast { .. } => "http_request_denied",
             Self::BadRequest(_)
             | Self::MethodNotAllowed(_)
             | Self::RequestTimeout
@@ -231,13 +273,15 @@ impl Problem {
             | Self::Unavailable {
                 reason: sentence, ..
             } => sentence,
-            Self::Unauthorized => "It is not known who asks.",
+            Self::Unauthorized | Self::Challenged(_) => "It is not known who asks.",
             Self::NotFound => "There is nothing at this address.",
             Self::MethodNotAllowed(_) => "This address does not take the request's method.",
             Self::RequestTimeout => "The request did not arrive in time.",
             Self::Misdirected => "This connection is not for the requested host.",
             Self::UpgradeRequired => "WebSocket version 13 is needed here.",
-            Self::TooManyRequests { .. } => "There were too many requests; try again later.",
+            Self::TooManyRequests { .. } | Self::TooFast { .. } => {
+                "There were too many requests; try again later."
+            }
             Self::HeaderTooLarge => "The request's header is too large.",
             Self::NotImplemented => "Only WebSocket is spoken within an HTTP/2 stream.",
             Self::Internal => "The server met a fault of its own.",
@@ -279,6 +323,12 @@ impl Problem {
              <h1>{status} {title}</h1>\n<p>{detail}</p>\n</html>\n"
         )
     }
+}
+
+/// Whole seconds, rounded up: who is told 0 comes back at once.
+fn seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    u64::try_from(seconds).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

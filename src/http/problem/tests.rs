@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use super::{GatewayFault, Problem};
+use super::{GatewayFault, Problem, Quota};
 
 fn every() -> Vec<(Problem, u16, &'static str)> {
     let retry_after = Duration::from_millis(1500);
@@ -34,6 +34,17 @@ fn every() -> Vec<(Problem, u16, &'static str)> {
         (Problem::UpgradeRequired, 426, "http_request_error"),
         (
             Problem::TooManyRequests { retry_after },
+            429,
+            "http_request_denied",
+        ),
+        (
+            Problem::TooFast {
+                retry_after,
+                quota: Quota {
+                    requests: 40,
+                    seconds: 2,
+                },
+            },
             429,
             "http_request_denied",
         ),
@@ -89,6 +100,11 @@ fn statuses_have_the_fields_they_demand() {
                 ("sec-websocket-version", "13"),
                 ("upgrade", "websocket"),
                 ("connection", "upgrade"),
+            ],
+            429 if matches!(problem, Problem::TooFast { .. }) => &[
+                ("retry-after", "2"),
+                ("ratelimit-policy", "\"requests\";q=40;w=2"),
+                ("ratelimit", "\"requests\";r=0;t=2"),
             ],
             429 | 503 => &[("retry-after", "2")],
             _ => &[],

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::net::{ClientAddr, ServerAddr};
 use crate::observe::metrics;
-pub use stream::StreamRecord;
+pub use stream::{Client, StreamRecord};
 
 /// The tracing target of all access records.
 pub const TARGET: &str = "access";
@@ -65,6 +65,8 @@ pub enum End {
     BackendUnhealthy,
     /// A reload has removed its route, its server or its bridge, or has changed its bridge's feed.
     Removed,
+    /// What its client was let in by has expired.
+    Expired,
     /// Silence for longer than `stream_idle`.
     Idle,
     /// It lived for `stream_max` or `max_age`.
@@ -89,12 +91,13 @@ pub enum End {
 
 impl End {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Client,
         Self::Backend,
         Self::BackendFailed,
         Self::BackendUnhealthy,
         Self::Removed,
+        Self::Expired,
         Self::Idle,
         Self::Age,
         Self::ClientDead,
@@ -116,6 +119,7 @@ impl End {
             Self::BackendFailed => "backend_failed",
             Self::BackendUnhealthy => "backend_unhealthy",
             Self::Removed => "removed",
+            Self::Expired => "token_expired",
             Self::Idle => "idle",
             Self::Age => "age",
             Self::ClientDead => "client_dead",
@@ -194,6 +198,7 @@ pub struct RequestRecord {
     host: String,
     route: Option<Arc<str>>,
     server: Option<ServerAddr>,
+    user: Option<Arc<str>>,
     status: StatusCode,
     error: Option<&'static str>,
     end: End,
@@ -224,6 +229,7 @@ impl RequestRecord {
             host: String::new(),
             route: None,
             server: None,
+            user: None,
             status: StatusCode::OK,
             error: None,
             // Until it is told otherwise: dropped on its way, its client has left.
@@ -252,6 +258,11 @@ impl RequestRecord {
     /// Who answered.
     pub fn server(&mut self, server: &ServerAddr) {
         self.server = Some(server.clone());
+    }
+
+    /// Who asks, where that is known.
+    pub fn asked_by(&mut self, user: &Arc<str>) {
+        self.user = Some(user.clone());
     }
 
     /// The head is due.
@@ -298,10 +309,11 @@ impl Drop for RequestRecord {
         let (route, version) = (self.route.as_deref(), self.version);
         let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
         let server = self.server.as_ref().map(tracing::field::display);
+        let user = self.user.as_deref();
         let (head_us, total_us) = (
             self.head.unwrap_or_default().as_micros() as u64,
             self.begun.elapsed().as_micros() as u64,
         );
-        tracing::info!(target: TARGET, %id, %client, method, ?version, host, path, route, server, status, error, end, head_us, total_us, bytes_out, "request");
+        tracing::info!(target: TARGET, %id, %client, method, ?version, host, path, route, user, server, status, error, end, head_us, total_us, bytes_out, "request");
     }
 }

@@ -11,6 +11,28 @@ use crate::net::ClientAddr;
 use crate::observe::metrics::{self, Resumption};
 use crate::observe::streams::{Listed, Moved};
 
+/// Who has a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its address.
+    pub addr: ClientAddr,
+    /// Who it is, where that is known.
+    pub user: Option<Arc<str>>,
+}
+
+impl From<ClientAddr> for Client {
+    fn from(addr: ClientAddr) -> Self {
+        Self { addr, user: None }
+    }
+}
+
+impl From<(ClientAddr, Option<&Arc<str>>)> for Client {
+    fn from((addr, user): (ClientAddr, Option<&Arc<str>>)) -> Self {
+        let user = user.cloned();
+        Self { addr, user }
+    }
+}
+
 /// A live stream's record. Opened when its head is due, closed with [`StreamRecord::close`]; one that is dropped
 /// unclosed was cut.
 ///
@@ -31,13 +53,15 @@ impl StreamRecord {
         id: RequestId,
         kind: Kind,
         route: Arc<str>,
-        client: ClientAddr,
+        client: impl Into<Client>,
         backend: &dyn fmt::Display,
         version: Version,
     ) -> Self {
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, ?version, %backend, "stream open");
+        let Client { addr: client, user } = client.into();
+        let name = user.as_deref();
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, user = name, ?version, %backend, "stream open");
         Self {
-            listed: Listed::open(id, kind, route, client, backend),
+            listed: Listed::open(id, kind, route, Client { addr: client, user }, backend),
             end: End::Cut,
             silence: Duration::ZERO,
             close_code: None,
@@ -129,6 +153,7 @@ impl Drop for StreamRecord {
             metrics::close_code(&row.route, self.close_code.unwrap_or(ABNORMAL));
         }
         let (id, kind, route, client) = (&row.id, row.kind, &row.route, row.client);
+        let user = row.user.as_deref();
         let (reason, close_code) = (self.end.label(), self.close_code);
         let (life_ms, idle_ms) = (life.as_millis() as u64, self.silence.as_millis() as u64);
         let Moved {
@@ -140,6 +165,6 @@ impl Drop for StreamRecord {
         // Of other streams they are not known, or not all of them; a bridge's client that says something is a WebSocket.
         let messages_in = (is_websocket || messages_in > 0).then_some(messages_in);
         let messages_out = is_websocket.then_some(messages_out);
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
+        tracing::info!(target: TARGET, %id, %kind, %route, %client, user, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
     }
 }

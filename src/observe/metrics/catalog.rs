@@ -106,6 +106,10 @@ catalog! {
         name: "connections", unit: None, labels: &[],
         help: "Connections of clients that live now",
     };
+    connections_refused: Counter = Counter::default(), Entry {
+        name: "connections_refused", unit: None, labels: &[],
+        help: "Connections that were closed at once because their client had `limits.connections_per_ip`",
+    };
     generations: Gauge = Gauge::default(), Entry {
         name: "configurations_live", unit: None, labels: &[],
         help: "Configurations that are held: the one in force, and older ones that a request still uses",
@@ -132,7 +136,11 @@ catalog! {
     };
     refused: Family<labels::Refused, Counter> = Family::default(), Entry {
         name: "streams_refused", unit: None, labels: &["route", "limit"],
-        help: "Long streams that a limit of the route refused: that of the route, or that of one client",
+        help: "Long streams that a limit of the route refused: that of the route, of one client, or of one user",
+    };
+    too_fast: Family<labels::OfRoute, Counter> = Family::default(), Entry {
+        name: "requests_rate_limited", unit: None, labels: &["route"],
+        help: "Requests that came faster than `limits.rate` of the route",
     };
     life: Family<labels::OfKind, Histogram, Buckets> = buckets(LIVES), Entry {
         name: "stream_life", unit: Some("seconds"), labels: &["kind"],

@@ -50,15 +50,18 @@ pub enum StreamLimit {
     Route,
     /// That of one client on the route.
     Client,
+    /// That of one user on the route.
+    User,
 }
 
 impl StreamLimit {
-    const ALL: [Self; 2] = [Self::Route, Self::Client];
+    const ALL: [Self; 3] = [Self::Route, Self::Client, Self::User];
 
     fn label(self) -> &'static str {
         match self {
             Self::Route => "route",
             Self::Client => "client",
+            Self::User => "user",
         }
     }
 }
@@ -112,6 +115,8 @@ impl Reload {
 pub struct Standing {
     /// Connections of clients.
     pub connections: usize,
+    /// Connections that were closed because their client had too many, since the start.
+    pub connections_refused: u64,
     /// Configurations that are held.
     pub generations: usize,
     /// Lines of the log that nobody read, since the start.
@@ -185,6 +190,11 @@ impl Metrics {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         catalog.connections.set(number(standing.connections));
         catalog.generations.set(number(standing.generations));
+        let refused = standing.connections_refused;
+        let told = catalog.connections_refused.get();
+        catalog
+            .connections_refused
+            .inc_by(refused.saturating_sub(told));
         let dropped = standing.log_lines_dropped as u64;
         let told = catalog.log_lines_dropped.get();
         catalog
@@ -224,6 +234,11 @@ impl Default for Metrics {
 /// A limit of this route has refused a stream.
 pub fn stream_refused(route: &Arc<str>, limit: StreamLimit) {
     TALLY.with(|tally| tally.route(Some(route)).refused(limit));
+}
+
+/// A request has come faster than its route allows.
+pub fn too_fast(route: &Arc<str>) {
+    TALLY.with(|tally| tally.route(Some(route)).too_fast());
 }
 
 /// A request has ended. `head`: the status of its response, and how long it took.

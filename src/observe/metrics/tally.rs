@@ -91,6 +91,7 @@ pub(super) struct RouteTally {
     head: Observations,
     streams: [OnceCell<Rc<StreamTally>>; Kind::ALL.len()],
     refused: [Count; StreamLimit::ALL.len()],
+    too_fast: Count,
     close_codes: RefCell<HashMap<&'static str, Count>>,
 }
 
@@ -101,6 +102,7 @@ impl Default for RouteTally {
             head: Observations::new(HEADS),
             streams: Default::default(),
             refused: Default::default(),
+            too_fast: Count::default(),
             close_codes: RefCell::default(),
         }
     }
@@ -189,6 +191,11 @@ impl RouteTally {
         self.refused[limit as usize].add(1);
     }
 
+    /// A request came too fast.
+    pub(super) fn too_fast(&self) {
+        self.too_fast.add(1);
+    }
+
     /// A WebSocket has ended with this code.
     pub(super) fn close_code(&self, code: u16) {
         let mut codes = self.close_codes.borrow_mut();
@@ -213,6 +220,8 @@ impl RouteTally {
                 limit: limit.label(),
             });
         }
+        self.too_fast
+            .fold(&into.too_fast, || labels::OfRoute { route: route() });
         for (code, count) in &*self.close_codes.borrow() {
             count.fold(&into.close_codes, || labels::CloseCodes {
                 route: route(),

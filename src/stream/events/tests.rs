@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::flow::Flow;
 use super::*;
 use crate::config::model::StreamLimits;
-use crate::limits::Streams;
+use crate::limits::{Holder, Streams};
 use crate::net::{Authority, ClientAddr};
 use crate::observe::access::{Kind, RequestId};
 use crate::sse::encode::tests::{Decoded, Decoder};
@@ -91,7 +91,13 @@ pub(super) fn lease() -> Lease {
 pub(super) fn opening(source: Source, again: Option<Again>, trigger: &drain::Trigger) -> Opening {
     let client = ClientAddr(([127, 0, 0, 1], 2).into());
     let streams = Streams::default();
-    let permit = streams.acquire(StreamLimits::default(), client.0.ip());
+    let permit = streams.acquire(
+        StreamLimits::default(),
+        Holder {
+            client: client.0.ip(),
+            user: None,
+        },
+    );
     Opening {
         source,
         content: Content::Events,

@@ -34,6 +34,8 @@ pub(super) struct Follower {
     /// The opcode of the frame that is passing.
     current: Opcode,
     close: Option<CloseSeen>,
+    /// Whether something was forbidden: from there on nothing passes.
+    forbids: bool,
     /// Whether the source has pinged the other side, which has not been heard since.
     pinged: bool,
     messages: u64,
@@ -64,6 +66,8 @@ struct CloseSeen {
     key: [u8; 4],
     code: [u8; 2],
     seen: u8,
+    /// Whether the other side gets to see it.
+    passes: bool,
 }
 
 /// What is to be done with a piece of the source's bytes.
@@ -77,7 +81,7 @@ pub(super) struct Followed {
     pub(super) border: Option<usize>,
     /// Whether there was more than pings and pongs.
     pub(super) active: bool,
-    /// What was forbidden. What passes ends before it, and the source is not to be followed any further.
+    /// What was forbidden. What passes ends before it, and nothing that is followed later is to pass; it may hold a Close.
     pub(super) fault: Option<CloseCode>,
 }
 
@@ -101,6 +105,7 @@ impl Follower {
             awaited: None,
             current: Opcode::Continuation,
             close: None,
+            forbids: false,
             pinged: false,
             messages: 0,
         }
@@ -127,6 +132,11 @@ impl Follower {
             2 => u16::from_be_bytes(close.code),
             _ => NO_CODE,
         })
+    }
+
+    /// Whether the other side gets to see a Close of the source: one behind what was forbidden it does not.
+    pub(super) fn passes_close(&self) -> bool {
+        self.close.is_some_and(|close| close.passes)
     }
 
     /// Whether the source has pinged the other side, which has not been heard since.
@@ -174,8 +184,9 @@ impl Follower {
                         self.awaited = None;
                         swallowed = frame_at..at + PING_PAYLOAD;
                     } else if let Some(code) = self.judge(&head, payload) {
-                        // What follows is only looked at for the Close that answers ours.
+                        // What follows is only looked at for a Close, whether it answers ours or not.
                         (self.limits, self.strict) = (None, false);
+                        self.forbids = true;
                         followed.fault = Some(code);
                         forbidden_from = Some(frame_at);
                     }
@@ -200,11 +211,14 @@ impl Follower {
                 }
                 // What cannot be followed cannot be limited either.
                 Err(_violation) if self.strict || self.limits.is_some() => {
+                    (self.limits, self.strict) = (None, false);
+                    self.forbids = true;
+                    self.current = Opcode::Continuation;
                     followed.fault = Some(CloseCode::Protocol);
                     break;
                 }
-                // What the peers make of it is theirs to say.
-                Err(_violation) => {}
+                // What the peers make of it is theirs to say. It is nobody's payload.
+                Err(_violation) => self.current = Opcode::Continuation,
             }
         }
         let end = forbidden_from.unwrap_or(at);
@@ -295,6 +309,7 @@ impl Follower {
                 key: head.mask.unwrap_or_default(),
                 code: [0; 2],
                 seen: 0,
+                passes: !self.forbids,
             });
         }
     }

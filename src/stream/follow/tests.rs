@@ -45,23 +45,25 @@ fn client(rules: &WebSocket) -> Follower {
     Follower::new(Sender::Client, Extensions::None, rules)
 }
 
-/// What passes of these pieces, and the first fault. What is held back stands in front of the next piece.
+/// What passes of these pieces, and the first fault. What is held back stands in front of the next piece. Behind a fault they
+/// are followed as a direction does it, and nothing passes.
 fn pass<'a>(
     follower: &mut Follower,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<u8>, Option<CloseCode>) {
     let (mut passed, mut held) = (Vec::new(), Vec::new());
+    let mut fault = None;
     for piece in pieces {
         let mut data = [&held, piece].concat();
         let followed = follower.follow(&mut data);
         held = data[followed.hold].to_vec();
         assert!(held.len() <= MAX_HELD);
-        passed.extend_from_slice(&data[..followed.pass]);
-        if followed.fault.is_some() {
-            return (passed, followed.fault);
+        if fault.is_none() {
+            passed.extend_from_slice(&data[..followed.pass]);
         }
+        fault = fault.or(followed.fault);
     }
-    (passed, None)
+    (passed, fault)
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,6 +173,26 @@ fn the_code_of_a_close_is_read_across_any_split() {
 }
 
 #[test]
+fn a_close_behind_what_is_forbidden_is_heard_and_does_not_pass_however_it_is_split() {
+    let limited = WebSocket {
+        message_size: Some(0),
+        ..WebSocket::default()
+    };
+    let bytes = [frame(0x01, b"more"), frame(0x88, b"")].concat();
+    for at in 0..=bytes.len() {
+        let mut follower = client(&limited);
+        let passed = pass(&mut follower, [&bytes[..at], &bytes[at..]]);
+        assert_eq!(passed, (Vec::new(), Some(CloseCode::TooBig)), "{at}");
+        // The source will say no more, and the other side has not been told.
+        assert_eq!(follower.close_code(), Some(NO_CODE), "{at}");
+        assert!(!follower.passes_close(), "{at}");
+    }
+    let mut follower = client(&WebSocket::default());
+    pass(&mut follower, [&bytes[..]]);
+    assert!(follower.passes_close());
+}
+
+#[test]
 fn our_pong_is_taken_out_of_any_split_and_costs_nothing() {
     let rules = messages(1);
     let mut follower = client(&rules);
@@ -218,5 +240,6 @@ proptest! {
         let expected = pass(&mut whole, [&bytes[..]]);
         prop_assert_eq!(pass(&mut split, pieces), expected);
         prop_assert_eq!(split.close_code(), whole.close_code());
+        prop_assert_eq!(split.passes_close(), whole.passes_close());
     }
 }

@@ -138,6 +138,7 @@ where
                 backend: CloseCode::GoingAway,
             },
             End::Drain => Words::same(going),
+            End::Expired => Words::same(CloseCode::TokenExpired),
             _ => Words::same(CloseCode::GoingAway),
         };
         self.close_both(end, words, finish_by);

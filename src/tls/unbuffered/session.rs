@@ -16,6 +16,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
+use rustls_pki_types::CertificateDer;
 use tokio::io::ReadBuf;
 
 use super::backlog::Backlog;
@@ -62,6 +63,11 @@ impl Session {
     /// What client and server have agreed to speak (RFC 7301).
     pub(super) fn alpn_protocol(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
+    }
+
+    /// What the client has shown, verified, its own certificate first.
+    pub(super) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
     }
 
     /// Why the session is over, if it did not end in order.

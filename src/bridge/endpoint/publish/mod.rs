@@ -99,7 +99,8 @@ where
             .take(sender, messages.len(), rate, Instant::now())
             .map_err(|retry_after| Problem::TooManyRequests { retry_after })?;
     }
-    let first = match terms.key(sender) {
+    let user = asked.losses.user().map(AsRef::as_ref);
+    let first = match terms.key(sender, user) {
         Some(key) => match begin(target.channel(), key, hash).await? {
             Ok(first) => Some(first),
             Err(outcome) => return told(outcome),

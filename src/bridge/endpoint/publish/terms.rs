@@ -51,9 +51,13 @@ impl Terms {
         })
     }
 
-    /// The key with all that sets its sender apart from others who may use the same one.
-    pub(super) fn key(&self, sender: Sender) -> Option<Hash> {
+    /// The key with all that sets its sender apart from others who may use the same one: where it is known who asks,
+    /// that it is, whatever it was known by this time and from wherever.
+    pub(super) fn key(&self, sender: Sender, user: Option<&str>) -> Option<Hash> {
         let key = self.key?;
+        if let (Some(user), Some(plain)) = (user, &self.idempotency_key) {
+            return Some(hash(&[b"user", plain.as_bytes(), user.as_bytes()]));
+        }
         let sender = match sender {
             Sender::Session(epoch) => epoch.to_string(),
             Sender::Client(IpAddr::V4(v4)) => v4.to_string(),
@@ -150,7 +154,8 @@ mod tests {
     #[test]
     fn a_key_is_that_of_its_sender() {
         let key = |fields: &[(&str, &str)], sender| {
-            terms(Mode::Shared, fields).unwrap().key(sender).unwrap()
+            let terms = terms(Mode::Shared, fields).unwrap();
+            terms.key(sender, None).unwrap()
         };
         let sender = |address: &str| Sender::Client(address.parse().unwrap());
         let (here, there) = (sender("192.0.2.1"), sender("192.0.2.2"));
@@ -167,6 +172,14 @@ mod tests {
         let distinct: std::collections::HashSet<Hash> = keys.into_iter().collect();
         assert_eq!(distinct.len(), keys.len());
         assert_eq!(key(&plain, here), keys[0]);
+        let known = |fields: &[(&str, &str)], sender, user| {
+            let terms = terms(Mode::Shared, fields).unwrap();
+            terms.key(sender, Some(user)).unwrap()
+        };
+        let ann = known(&plain, here, "ann");
+        assert_eq!(known(&signed, there, "ann"), ann, "by a fresh token");
+        assert_ne!(known(&plain, here, "eve"), ann);
+        assert!(!distinct.contains(&ann));
         let long = "k".repeat(256);
         for value in ["", long.as_str()] {
             assert!(terms(Mode::Shared, &[("idempotency-key", value)]).is_err());

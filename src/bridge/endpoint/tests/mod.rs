@@ -98,6 +98,7 @@ impl Gate {
             client: ClientAddr(([127, 0, 0, 1], 1).into()),
             local: ([127, 0, 0, 1], 80).into(),
             scheme: "http",
+            handshake: None,
             slot,
             tunnels: None,
             guard: self.trigger.guard(),
@@ -116,6 +117,7 @@ impl Gate {
             route: "/live".into(),
             fields: &Rendered::default(),
             losses: &Arc::new(Losses::outlived()),
+            stream_limits: StreamLimits::default(),
             is_listed: false,
         };
         answer(&self.bridge, request, asked).await

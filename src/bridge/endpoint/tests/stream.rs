@@ -1,6 +1,7 @@
 //! Subscribers: how they begin, go on and end.
 
 use super::*;
+use crate::bridge::session::Claim;
 
 fn opened(event: &Decoded) -> serde_json::Value {
     assert_eq!(event.event, "streamgate.open");

@@ -114,6 +114,35 @@ async fn a_close_that_nobody_answers_ends_the_tunnel_in_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_right_behind_what_is_forbidden_does_not_stand_for_ours() {
+    let limited = WebSocket {
+        message_size: Some(3),
+        ..WebSocket::default()
+    };
+    let strict = WebSocket {
+        strict: true,
+        ..WebSocket::default()
+    };
+    let too_big = [masked(1, b"more"), masked(8, b"")].concat();
+    for (rules, bytes, code) in [(limited, too_big, 1009), (strict, masked(8, b"x"), 1002)] {
+        let (mut tunnel, mut client, mut backend) = tunnel(&rules);
+        let peers = async {
+            client.write_all(&bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard[2..4], u16::to_be_bytes(code));
+            drop(client);
+            let mut heard = Vec::new();
+            backend.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard[0], 0x88, "{code}: {heard:?}");
+        };
+        let (_end, ()) = tokio::join!(poll_fn(|cx| tunnel.poll(cx)), peers);
+        assert_eq!(tunnel.close_code(), Some(code));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frame_that_is_half_sent_is_finished_before_the_close() {
     let (mut tunnel, mut client, mut backend) = tunnel(&WebSocket::default());
     let message = plain(2, &[7; 100]);
