@@ -155,6 +155,7 @@ pub async fn forward(
         body,
         limits.without_pace_of_conversations(&outbound.headers),
         watch.clone(),
+        asked.request_fields.ruled().cloned().collect(),
     );
     let body = Some(body).filter(|_body| outbound.framing != Framing::Empty);
     let servers = Servers {

@@ -11,13 +11,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::config::model::BodyPace;
 use crate::http::body::BodyError;
 use crate::http::trailers;
+use crate::respond::fields;
 
 /// What is wrong with a client's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +91,8 @@ pub(super) struct RequestBody<B> {
     inner: B,
     limits: BodyLimits,
     watch: Watch,
+    /// What a client may say behind the body as little as before it: a backend may read trailers as fields of the head.
+    ruled: Vec<HeaderName>,
     received: u64,
     /// How long the client was waited for, up to `waiting`.
     waited: Duration,
@@ -100,11 +103,13 @@ pub(super) struct RequestBody<B> {
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn new(inner: B, limits: BodyLimits, watch: Watch) -> Self {
+    /// `ruled` are the fields that do not come from the client.
+    pub(super) fn new(inner: B, limits: BodyLimits, watch: Watch, ruled: Vec<HeaderName>) -> Self {
         Self {
             inner,
             limits,
             watch,
+            ruled,
             received: 0,
             waited: Duration::ZERO,
             waiting: None,
@@ -124,6 +129,17 @@ impl<B> RequestBody<B> {
         self.received += bytes as u64;
         let limit = self.limits.size?;
         (self.received > limit).then_some(BodyFault::TooLarge { limit })
+    }
+
+    /// A piece as the server gets it.
+    fn pass(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match trailers::without_forbidden(frame).into_trailers() {
+            Ok(mut fields) => {
+                fields::remove_alike(&mut fields, self.ruled.iter());
+                Frame::trailers(fields)
+            }
+            Err(data) => data,
+        }
     }
 
     /// Ready when the client has used up its time: the grace, and what its bytes have earned.
@@ -173,7 +189,7 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 match body.received(frame.data_ref().map_or(0, Bytes::len)) {
                     Some(fault) => body.fail(fault),
-                    None => Poll::Ready(Some(Ok(trailers::without_forbidden(frame)))),
+                    None => Poll::Ready(Some(Ok(body.pass(frame)))),
                 }
             }
             Poll::Pending => match body.poll_too_slow(cx) {
@@ -224,7 +240,7 @@ mod tests {
         let watch = Watch::default();
         (
             frames,
-            RequestBody::new(Sent(sent), limits, watch.clone()),
+            RequestBody::new(Sent(sent), limits, watch.clone(), Vec::new()),
             watch,
         )
     }
@@ -257,6 +273,25 @@ mod tests {
         let fault = BodyFault::TooLarge { limit: 5 };
         assert_eq!(next(&mut body).await, Some(Err(fault)));
         assert_eq!(watch.fault(), Some(fault));
+    }
+
+    #[test]
+    fn what_rules_say_is_not_said_behind_the_body() {
+        let name = HeaderName::from_static;
+        let limits = BodyLimits {
+            size: None,
+            pace: None,
+        };
+        let (_frames, sent) = mpsc::channel(1);
+        let ruled = vec![name("x-user")];
+        let body = RequestBody::new(Sent(sent), limits, Watch::default(), ruled);
+        let mut trailers = HeaderMap::new();
+        for field in ["x-user", "x_user", "x-real-ip", "x-sum"] {
+            trailers.append(name(field), "admin".parse().unwrap());
+        }
+        let left = body.pass(Frame::trailers(trailers)).into_trailers();
+        let left: Vec<_> = left.unwrap().keys().map(ToString::to_string).collect();
+        assert_eq!(left, ["x-sum"]);
     }
 
     #[tokio::test(start_paused = true)]

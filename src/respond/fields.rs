@@ -63,22 +63,14 @@ impl Rendered {
     /// Changes a request's head. With the fields that are removed or set go those whose names differ only in an underscore:
     /// a CGI or WSGI backend reads both as one, and would take a client's for ours.
     pub fn apply_to_request(&self, headers: &mut HeaderMap) {
-        let ruled = || {
-            self.remove
-                .iter()
-                .chain(self.set.iter().map(|(name, _)| name))
-        };
-        let is_alike =
-            |name: &HeaderName| ruled().any(|ruled| reads_as(name.as_str(), ruled.as_str()));
-        let alike: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| is_alike(name))
-            .cloned()
-            .collect();
-        for name in alike {
-            headers.remove(name);
-        }
+        remove_alike(headers, self.ruled());
         self.apply(headers);
+    }
+
+    /// The fields of which nothing is left that a client says: those that are removed or set.
+    pub fn ruled(&self) -> impl Iterator<Item = &HeaderName> + Clone {
+        let set = self.set.iter().map(|(name, _)| name);
+        self.remove.iter().chain(set)
     }
 
     /// Changes a head.
@@ -92,6 +84,21 @@ impl Rendered {
         for (name, value) in &self.add {
             headers.append(name, value.clone());
         }
+    }
+}
+
+/// Removes the fields of these names, and those that a CGI or WSGI backend reads as the same.
+pub fn remove_alike<'a>(
+    headers: &mut HeaderMap,
+    ruled: impl Iterator<Item = &'a HeaderName> + Clone,
+) {
+    let is_alike = |name: &&HeaderName| {
+        let mut ruled = ruled.clone();
+        ruled.any(|ruled| reads_as(name.as_str(), ruled.as_str()))
+    };
+    let alike: Vec<HeaderName> = headers.keys().filter(is_alike).cloned().collect();
+    for name in alike {
+        headers.remove(name);
     }
 }
 

@@ -10,10 +10,10 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response};
-use tokio::time::Instant;
 
 use super::Service;
 use super::own::Told;
+use super::rounds::Rounds;
 use crate::bridge::endpoint;
 use crate::config::model::Preflight;
 use crate::guard::auth::{self, Auth, Known, Refusal, Seen, Shown, Unticketed};
@@ -135,8 +135,7 @@ impl Service {
             route: route.name.clone(),
             shown: shown.again(known),
             user: known.user.clone(),
-            every,
-            expires,
+            rounds: Rounds::new(every, expires),
         });
         Arc::new(Losses {
             pass: Some(Pass {
@@ -175,15 +174,13 @@ struct Recheck {
     route: Arc<str>,
     shown: Shown,
     user: Option<Arc<str>>,
-    every: Duration,
-    /// When what was found out last is worth nothing any more.
-    expires: Option<Instant>,
+    rounds: Rounds,
 }
 
 /// It holds a secret.
 impl fmt::Debug for Recheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Recheck({:?})", self.every)
+        write!(f, "Recheck({:?})", self.rounds)
     }
 }
 
@@ -194,28 +191,20 @@ impl Watch for Recheck {
 }
 
 impl Recheck {
-    /// Between two looks, at the least.
-    const LEAST: Duration = Duration::from_secs(1);
-
     async fn run(&self) {
-        let mut expires = self.expires;
         loop {
-            let now = Instant::now();
-            // Not all streams of a reload or of a crowd at once.
-            let next = now + self.every.mul_f64(0.9 + 0.2 * fastrand::f64());
-            let due = expires.map_or(next, |at| at.min(next));
-            tokio::time::sleep_until(due.max(now + Self::LEAST)).await;
+            self.rounds.due().await;
             let refusal = match self.look().await {
                 Ok(known) => {
-                    expires = known.deadline();
+                    self.rounds.looked(known.deadline());
                     continue;
                 }
                 Err(refusal) => refusal,
             };
-            let holds = expires.is_none_or(|at| Instant::now() < at);
             let (route, auth, user) = (&*self.route, &*self.auth, self.user.as_deref());
-            if refusal.is_passing() && holds {
+            if refusal.is_passing() && self.rounds.holds() {
                 tracing::debug!(route, auth, user, error = %refusal, "it cannot be found out whether a stream may go on");
+                self.rounds.looked_in_vain();
                 continue;
             }
             tracing::info!(route, auth, user, error = %refusal, "a stream's client is not let in any more");

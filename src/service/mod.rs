@@ -6,6 +6,7 @@ mod find;
 mod known;
 mod own;
 mod page;
+mod rounds;
 
 use std::rc::Rc;
 use std::sync::Arc;

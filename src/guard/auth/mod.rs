@@ -229,15 +229,18 @@ impl Auth {
     /// What the backend is told of a request that is let in although nobody knows who asks: that nobody does.
     #[must_use]
     pub fn nobody(&self) -> Known {
-        let names: Vec<HeaderName> = match &self.config.method {
-            AuthMethod::Jwt(jwt) => jwt.claims.iter().map(|(name, _)| name.clone()).collect(),
-            AuthMethod::Forward(forward) => forward.tells.clone(),
+        let fields = match &self.config.method {
+            AuthMethod::Jwt(jwt) => {
+                let claims = jwt.claims.iter();
+                claims.map(|(name, _)| (name.clone(), None)).collect()
+            }
+            AuthMethod::Forward(forward) => question::of_nobody(forward),
             AuthMethod::Basic(_) => Vec::new(),
         };
         Known {
             user: None,
             expires: None,
-            fields: names.into_iter().map(|name| (name, None)).collect(),
+            fields,
             pass: None,
         }
     }

@@ -132,15 +132,27 @@ fn let_in(forward: &Forward, headers: &HeaderMap, now: SystemTime) -> Result<Kno
         None => None,
     };
     let lease = forward.lease.as_ref().and_then(|name| lease(headers, name));
-    let fields = forward.tells.iter();
+    let told = forward.tells.iter();
+    let told = told.map(|name| (name.clone(), whole(headers, name)));
     Ok(Known {
         user,
         expires: lease.and_then(|lease| now.checked_add(lease)),
-        fields: fields
-            .map(|name| (name.clone(), whole(headers, name)))
-            .collect(),
+        fields: told.chain(untold(forward)).collect(),
         pass: None,
     })
+}
+
+/// What the backend is told of who is let in although nobody was asked: nothing, and what the client says of it goes.
+pub(super) fn of_nobody(forward: &Forward) -> Vec<(HeaderName, Option<HeaderValue>)> {
+    let told = forward.tells.iter().map(|name| (name.clone(), None));
+    told.chain(untold(forward)).collect()
+}
+
+/// The field that names the user, where the backend is not told it: it is no more the client's own for that.
+fn untold(forward: &Forward) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
+    let user = forward.user.iter();
+    let untold = user.filter(|name| !forward.tells.contains(name));
+    untold.map(|name| (name.clone(), None))
 }
 
 /// All lines of a field as one (RFC 9110 §5.3).
@@ -294,6 +306,20 @@ mod tests {
         );
         let nameless = judge(&forward(None), answer(200, &[]), SystemTime::now()).unwrap();
         assert_eq!((nameless.user, nameless.expires), (None, None));
+    }
+
+    #[test]
+    fn the_field_that_names_the_user_is_never_the_client_s() {
+        let mut forward = forward(None);
+        forward.user = Some(HeaderName::from_static("x-name"));
+        let answer = answer(200, &[("x-name", "ann"), ("x-user", "1")]);
+        let known = judge(&forward, answer, SystemTime::now()).unwrap();
+        assert_eq!(known.user.as_deref(), Some("ann"));
+        for fields in [known.fields, of_nobody(&forward)] {
+            let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["x-user", "x-roles", "x-name"]);
+            assert_eq!(fields[2].1, None);
+        }
     }
 
     #[test]

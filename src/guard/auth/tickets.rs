@@ -124,29 +124,41 @@ impl Tickets {
             .ok_or(Unticketed::TooLong)
     }
 
-    /// Who has this stub. Who comes with a ticket has a pass with it.
+    /// Who has this stub. Who comes with a ticket has a pass with it. The ticket says who it is: a pass counts beside it only
+    /// if it is the same user's, for a cookie may be another one's who was here before, or that another site has planted.
     ///
     /// # Errors
     /// [`Refusal`].
     pub(super) fn take(&self, stub: &Stub, now: SystemTime) -> Result<Known, Refusal> {
         let now = seconds(now);
-        let passes = stub.passes.iter().take(MAX_PASSES);
-        let opened = passes.filter_map(|pass| self.open(Kind::Pass, &stub.path, pass, now));
-        if let Some((content, _nonce)) = opened.into_iter().next() {
-            return known(content, None);
-        }
-        let Some(ticket) = &stub.ticket else {
-            return Err(match stub.passes.is_empty() {
-                true => Refusal::Missing,
-                false => Refusal::Ticket,
-            });
+        let ticket = stub.ticket.as_deref();
+        let ticket = ticket.and_then(|ticket| self.unseal(Kind::Ticket, &stub.path, ticket));
+        let owner = ticket
+            .as_ref()
+            .map(|(content, _nonce)| content.user.clone());
+        let mut refusal = match stub.ticket.is_none() && stub.passes.is_empty() {
+            true => Refusal::Missing,
+            false => Refusal::Ticket,
         };
-        let opened = self.open(Kind::Ticket, &stub.path, ticket, now);
-        let (mut content, nonce) = opened.ok_or(Refusal::Ticket)?;
-        self.use_up(nonce, content.until, now)?;
-        content.until = content.expires.unwrap_or(now + PASS_GOOD_FOR);
-        let pass = self.seal(Kind::Pass, &stub.path, &content);
-        known(content, pass)
+        if let Some((mut content, nonce)) = ticket.filter(|(content, _nonce)| content.until > now) {
+            match self.use_up(nonce, content.until, now) {
+                Ok(()) => {
+                    content.until = content.expires.unwrap_or(now + PASS_GOOD_FOR);
+                    let pass = self.seal(Kind::Pass, &stub.path, &content);
+                    return known(content, pass);
+                }
+                Err(used) => refusal = used,
+            }
+        }
+        let is_good = |content: &Content| {
+            let same = owner.as_ref().is_none_or(|owner| *owner == content.user);
+            content.until > now && same
+        };
+        let passes = stub.passes.iter().take(MAX_PASSES);
+        let opened = passes.filter_map(|pass| self.unseal(Kind::Pass, &stub.path, pass));
+        let mut opened = opened.map(|(content, _nonce)| content);
+        let content = opened.find(is_good).ok_or(refusal)?;
+        known(content, None)
     }
 
     /// Notes that a ticket was brought, if it is the first time.
@@ -173,14 +185,8 @@ impl Tickets {
         Some(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// What is sealed, if it is one of ours, for this, and still good.
-    fn open(
-        &self,
-        kind: Kind,
-        path: &str,
-        sealed: &str,
-        now: u64,
-    ) -> Option<(Content, [u8; NONCE_LEN])> {
+    /// What is sealed, if it is one of ours and for this. Whether it is still good is not looked at.
+    fn unseal(&self, kind: Kind, path: &str, sealed: &str) -> Option<(Content, [u8; NONCE_LEN])> {
         if sealed.len() > MAX_SEALED + 64 {
             return None;
         }
@@ -190,7 +196,7 @@ impl Tickets {
         let bound = Aad::from(bound_to(kind, path));
         let content = self.key.open_in_place(unique, bound, bytes).ok()?;
         let content: Content = serde_json::from_slice(content).ok()?;
-        (content.until > now).then_some((content, *nonce))
+        Some((content, *nonce))
     }
 }
 
@@ -252,130 +258,4 @@ pub(super) fn cookie(pass: &str, path: &str, expires: Option<SystemTime>) -> Opt
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ann(expires: Option<u64>) -> Known {
-        Known {
-            user: Some("ann".into()),
-            expires: expires.map(|at| UNIX_EPOCH + Duration::from_secs(at)),
-            fields: vec![
-                (
-                    HeaderName::from_static("x-user"),
-                    Some(HeaderValue::from_static("ann")),
-                ),
-                (HeaderName::from_static("x-roles"), None),
-            ],
-            pass: None,
-        }
-    }
-
-    fn at(second: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(second)
-    }
-
-    fn stub(path: &str, ticket: Option<&str>, passes: &[&str]) -> Stub {
-        Stub {
-            path: path.to_owned(),
-            ticket: ticket.map(ToOwned::to_owned),
-            passes: passes.iter().map(|&it| it.to_owned()).collect(),
-        }
-    }
-
-    #[test]
-    fn a_ticket_lets_in_once_and_its_pass_again() {
-        let tickets = Tickets::new();
-        let ticket = tickets.give(&ann(Some(1000)), "/a", at(100)).unwrap();
-        assert!(!ticket.contains("ann"));
-        let first = stub("/a", Some(&ticket), &[]);
-        let known = tickets.take(&first, at(110)).unwrap();
-        assert_eq!(
-            (known.user.as_deref(), known.fields.len()),
-            (Some("ann"), 2)
-        );
-        assert_eq!(known.expires, Some(at(1000)));
-        assert!(matches!(
-            tickets.take(&first, at(110)),
-            Err(Refusal::Ticket)
-        ));
-        let pass = known.pass.unwrap();
-        for ticket in [None, Some(ticket.as_str()), Some("x")] {
-            let again = stub("/a", ticket, &["nonsense", &pass]);
-            let known = tickets.take(&again, at(999)).unwrap();
-            assert_eq!((known.user.as_deref(), known.pass), (Some("ann"), None));
-            let refused = tickets.take(&again, at(1000));
-            assert!(matches!(refused, Err(Refusal::Ticket)), "it has expired");
-        }
-    }
-
-    #[test]
-    fn neither_is_good_for_anything_else() {
-        let tickets = Tickets::new();
-        let ticket = tickets.give(&ann(None), "/a", at(100)).unwrap();
-        let pass = tickets.take(&stub("/a", Some(&ticket), &[]), at(100));
-        let pass = pass.unwrap().pass.unwrap();
-        let fresh = tickets.give(&ann(None), "/a", at(100)).unwrap();
-        let changed = format!("{}A", &fresh[..fresh.len() - 1]);
-        let elsewhere = Tickets::new().give(&ann(None), "/a", at(100)).unwrap();
-        for (what, stub, time) in [
-            ("another path", stub("/b", Some(&fresh), &[]), 100),
-            ("a pass of another path", stub("/a/b", None, &[&pass]), 100),
-            ("too late", stub("/a", Some(&fresh), &[]), 160),
-            (
-                "a pass too late",
-                stub("/a", None, &[&pass]),
-                100 + PASS_GOOD_FOR,
-            ),
-            ("a pass for a ticket", stub("/a", Some(&pass), &[]), 100),
-            ("a ticket for a pass", stub("/a", None, &[&fresh]), 100),
-            ("another key's", stub("/a", Some(&elsewhere), &[]), 100),
-            ("not base64", stub("/a", Some("%%%"), &[]), 100),
-            ("nothing", stub("/a", Some(""), &[]), 100),
-            ("huge", stub("/a", Some(&"a".repeat(9000)), &[]), 100),
-        ] {
-            let refused = tickets.take(&stub, at(time));
-            assert!(matches!(refused, Err(Refusal::Ticket)), "{what}");
-        }
-        if changed != fresh {
-            let changed = stub("/a", Some(&changed), &[]);
-            assert!(tickets.take(&changed, at(100)).is_err());
-        }
-        let refused = tickets.take(&stub("/a", None, &[]), at(100));
-        assert!(matches!(refused, Err(Refusal::Missing)));
-        assert!(
-            tickets
-                .take(&stub("/a", Some(&fresh), &[]), at(100))
-                .is_ok()
-        );
-    }
-
-    #[test]
-    fn a_ticket_ends_with_the_token_that_it_was_given_for() {
-        let tickets = Tickets::new();
-        let ticket = tickets.give(&ann(Some(120)), "/a", at(100)).unwrap();
-        let late = tickets.take(&stub("/a", Some(&ticket), &[]), at(120));
-        assert!(matches!(late, Err(Refusal::Ticket)));
-    }
-
-    #[test]
-    fn what_no_cookie_can_hold_gets_no_ticket() {
-        let tickets = Tickets::new();
-        let give = |path: &str, known: &Known| tickets.give(known, path, at(100)).err();
-        let mut known = ann(None);
-        for path in ["/a;b", "/a b", "/é", &"/a".repeat(600)] {
-            assert_eq!(give(path, &known), Some(Unticketed::Path), "{path}");
-        }
-        let long = HeaderValue::try_from("x".repeat(4000)).unwrap();
-        known.fields[0].1 = Some(long);
-        assert_eq!(give("/a", &known), Some(Unticketed::TooLong));
-    }
-
-    #[test]
-    fn the_cookie_is_for_one_path_and_no_script() {
-        let cookie = cookie("p", "/live/a", None).unwrap();
-        assert_eq!(
-            cookie,
-            "streamgate_pass=p; Path=/live/a; Max-Age=43200; HttpOnly; Secure; SameSite=Strict"
-        );
-    }
-}
+mod tests;
