@@ -159,11 +159,8 @@ where
         cx: &mut Context<'_>,
         left: u64,
     ) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
-        let data = ready!(self.connection.poll_with(cx, |input| {
-            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-            (taken, Bytes::copy_from_slice(&input[..taken]))
-        }))
-        .map_err(ReplyError::Broken)?;
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let data = ready!(self.connection.poll_bytes(cx, most)).map_err(ReplyError::Broken)?;
         if data.is_empty() {
             return Poll::Ready(Err(ReplyError::Incomplete));
         }
@@ -200,11 +197,8 @@ where
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame<Bytes>>, ReplyError>> {
-        let data = ready!(
-            self.connection
-                .poll_with(cx, |input| (input.len(), Bytes::copy_from_slice(input)))
-        )
-        .map_err(ReplyError::Broken)?;
+        let data =
+            ready!(self.connection.poll_bytes(cx, usize::MAX)).map_err(ReplyError::Broken)?;
         if data.is_empty() {
             self.ended = true;
             self.keep_alive = false;
