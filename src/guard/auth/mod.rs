@@ -161,7 +161,8 @@ impl Auth {
         }
     }
 
-    /// Judges what was shown. `pools` has the worker's connections to other servers.
+    /// Judges what was shown. `pools` has the worker's connections to other servers; without it, it is for somebody who was let in
+    /// before and has a stream.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -180,7 +181,9 @@ impl Auth {
         };
         match &self.config.method {
             AuthMethod::Jwt(jwt) => self.token(jwt, credential).await,
-            AuthMethod::Basic(Basic { users, .. }) => passwords::verify(users, credential).await,
+            AuthMethod::Basic(Basic { users, .. }) => {
+                passwords::verify(users, credential, pools.is_none()).await
+            }
             // A reload has changed how it is known who asks: what was shown is no question.
             AuthMethod::Forward(_) => Err(Refusal::Missing),
         }
