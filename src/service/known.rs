@@ -34,10 +34,12 @@ pub(super) enum Judged {
 
 /// Takes out of the request what nothing behind may see: a token in the query is not even there for a route's own rules.
 pub(super) fn take<B>(route: &Route, request: &mut Request<B>, seen: &Seen<'_>) -> Option<Shown> {
+    // On every route: nobody else is to see them.
+    let passes = auth::take_passes(request.headers_mut());
     let auth = route.auth.as_ref()?;
     let mut shown = auth.take(request, seen);
     if gives_tickets(route) {
-        auth.take_stub(request, &mut shown);
+        auth.take_stub(request, passes, &mut shown);
     }
     Some(shown)
 }

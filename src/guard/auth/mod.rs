@@ -147,10 +147,9 @@ impl Auth {
         Shown { what, stub: None }
     }
 
-    /// The same on a path where tickets count: what there is of them is taken out of the request in any case.
-    pub fn take_stub<B>(&self, request: &mut Request<B>, shown: &mut Shown) {
+    /// The same on a path where tickets count, with the [passes](take_passes) of the request: its ticket is taken out in any case.
+    pub fn take_stub<B>(&self, request: &mut Request<B>, passes: Vec<String>, shown: &mut Shown) {
         let ticket = places::out_of_query(request.uri_mut(), tickets::PARAMETER);
-        let passes = places::out_of_cookies(request.headers_mut(), tickets::COOKIE);
         // They open streams, and do nothing else in anybody's name.
         if *request.method() == Method::GET {
             shown.stub = Some(Stub {
@@ -247,6 +246,11 @@ impl Auth {
             pass: None,
         }
     }
+}
+
+/// Takes the passes out of a request: a browser sends one to every path below the one that it is for, whatever is there.
+pub fn take_passes(headers: &mut HeaderMap) -> Vec<String> {
+    places::out_of_cookies(headers, tickets::COOKIE)
 }
 
 impl Shown {
