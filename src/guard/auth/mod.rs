@@ -270,7 +270,7 @@ fn token(jwt: &Jwt, keys: &KeySet, token: &str) -> Result<Known, Refusal> {
     // A stream may last as long as the token would open it again.
     let expires = claims.expires();
     let expires = expires.and_then(|at| at.checked_add(jwt.rules.leeway));
-    let name = claims.text(&jwt.user).unwrap_or_default();
+    let name = claims.single(&jwt.user).unwrap_or_default();
     let user = User::new(&name, expires).ok_or(Refusal::Nameless)?;
     let value = |claim: &str| {
         let text = claims.text(claim)?;
