@@ -192,6 +192,9 @@ fn passed_on(answer: Fetched) -> Answer {
     hop_by_hop::strip(&mut headers);
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::TRAILER);
+    // Caches may keep a 301 or a 308 that says nothing of it (RFC 9110 §15.1), and this one was for this request.
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
     *response.headers_mut() = headers;
     Answer(Box::new(response))
 }
@@ -356,5 +359,13 @@ mod tests {
         for gone in ["connection", "x-hop", "content-length"] {
             assert!(!passed.headers().contains_key(gone), "{gone}");
         }
+        assert_eq!(passed.headers()[header::CACHE_CONTROL], "no-store");
+        let own = passed_on(answer(301, &[("cache-control", "max-age=60")])).0;
+        let own: Vec<_> = own
+            .headers()
+            .get_all(header::CACHE_CONTROL)
+            .iter()
+            .collect();
+        assert_eq!(own, ["max-age=60"]);
     }
 }
