@@ -212,7 +212,8 @@ impl Auth {
         }
         let keys = keyring.keys().await.ok_or(Refusal::Keyless)?;
         match token(jwt, &keys, credential) {
-            Err(Refusal::Token(TokenError::UnknownKey)) => {
+            // The other keys may be for another algorithm, too.
+            Err(Refusal::Token(TokenError::UnknownKey | TokenError::Algorithm)) => {
                 let others = keyring.others(&keys).await;
                 token(jwt, others.as_ref().unwrap_or(&keys), credential)
             }
