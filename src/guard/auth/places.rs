@@ -72,6 +72,18 @@ fn of_cookies(headers: &HeaderMap, name: &str) -> Found {
     only(values.map(|value| text(value).trim_matches('"').to_owned()))
 }
 
+/// Makes one line of all cookies, as HTTP/1.1 has it; HTTP/2 may have more (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = cookies(headers).collect();
+    // It is made of what lines were made of.
+    if let Ok(line) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, line);
+    }
+}
+
 /// The values of all cookies of this name, which go. Those that are left stand in one line.
 pub(super) fn out_of_cookies(headers: &mut HeaderMap, name: &str) -> Vec<String> {
     // The usual case takes no memory.
@@ -235,6 +247,20 @@ mod tests {
         assert_eq!(of_cookies(&headers, "t"), Ok(Some("x".to_owned())));
         assert_eq!(out_of_cookies(&mut headers, "t"), ["x"]);
         assert_eq!(headers[header::COOKIE].as_bytes(), b"theme=caf\xe9; \xff");
+    }
+
+    #[test]
+    fn cookies_of_several_lines_are_one() {
+        for (lines, joined) in [
+            (&["a=b", "c=d; e=f"][..], "a=b; c=d; e=f"),
+            (&["a=b;c=d"], "a=b;c=d"),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|it| (header::COOKIE, *it)).collect();
+            let mut headers = headers(&lines);
+            join_cookies(&mut headers);
+            let left: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+            assert_eq!(left, [joined]);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 
 use super::refusal::Answer;
-use super::{Known, Refusal, Seen, keyring};
+use super::{Known, Refusal, Seen, keyring, places};
 use crate::config::model::Forward;
 use crate::credentials::User;
 use crate::http::body::Body;
@@ -52,6 +52,7 @@ pub(super) fn about<B>(
             fields.append(name, value.clone());
         }
     }
+    places::join_cookies(&mut fields);
     let origin = seen.origin;
     let host = origin.host.as_deref().unwrap_or(seen.host.authority());
     let target = request.uri().path_and_query();
