@@ -5,6 +5,7 @@
 //! asks is never the client's own; of two credentials in one place neither counts; what is wrong with a credential is
 //! told to the log, and to the client only that it is (or that it has expired).
 
+mod asking;
 mod keyring;
 mod passwords;
 mod places;
@@ -31,6 +32,7 @@ use crate::respond::fields::Rendered;
 use crate::tls::peer::ClientCertificate;
 use crate::upstream::pool::Pools;
 use crate::upstream::{Endpoint, Queue};
+use asking::Asking;
 use tickets::{Stub, Tickets};
 
 /// The longest time until a stream looks for its end.
@@ -44,6 +46,7 @@ pub struct Auth {
     keyring: Option<Arc<Keyring>>,
     /// The other server that is asked: the name of the connections to it.
     asked: Option<Arc<Endpoint>>,
+    asking: Asking,
     tickets: Tickets,
 }
 
@@ -113,6 +116,7 @@ impl Auth {
             config,
             keyring,
             asked,
+            asking: Asking::default(),
             tickets: Tickets::new(),
         })
     }
@@ -198,6 +202,7 @@ impl Auth {
             // A reload has changed how it is known who asks.
             return Err(Refusal::Missing);
         };
+        let _place = self.asking.enter(forward.timeout, pools.is_none()).await?;
         let connections = pools.zip(self.asked.as_ref().map(|server| server.id()));
         question::ask(forward, fields, connections).await
     }
