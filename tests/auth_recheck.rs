@@ -63,6 +63,26 @@ async fn a_stream_that_a_ticket_has_opened_stays_as_long_as_its_auth_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_gives_the_route_another_auth_ends_the_streams_of_the_one_before() {
+    let mut backend = Backend::by_hand().await;
+    let config = format!("{}{}", backend.for_everything(), rechecked());
+    let gate = Gate::start(&config).await;
+    let mut client = gate.tls().await;
+    let field = format!("Authorization: Bearer {}\r\n", token("ann", 60));
+    client.send(handshake("/ws", &field)).await;
+    let behind = backend.next().await.into_tunnel().await;
+    assert_eq!(client.head().await.status(), 101);
+    // The one before stays, and would let the client in.
+    let (_routes, auth) = config.split_once("auth = \"users\"\n").unwrap();
+    let moved = config.replace("auth = \"users\"", "auth = \"others\"");
+    let others = auth.replace("[auth.users", "[auth.others");
+    gate.reload_well(&format!("{moved}{others}")).await;
+    let told = within("the client's Close", client.raw(4)).await;
+    assert_eq!((told[0], &told[2..]), (0x88, &4401u16.to_be_bytes()[..]));
+    drop((client, behind));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_it_streams_outlive_a_reload() {
     let mut backend = Backend::by_hand().await;
     let config = bridge_with_auth(&backend, "");

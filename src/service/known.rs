@@ -15,7 +15,7 @@ use super::Service;
 use super::own::Told;
 use super::rounds::Rounds;
 use crate::bridge::endpoint;
-use crate::config::model::Preflight;
+use crate::config::model::{self, Preflight};
 use crate::guard::auth::{self, Auth, Known, Refusal, Seen, Shown, Unticketed};
 use crate::http::body::Body;
 use crate::http::problem::Problem;
@@ -34,10 +34,12 @@ pub(super) enum Judged {
 
 /// Takes out of the request what nothing behind may see: a token in the query is not even there for a route's own rules.
 pub(super) fn take<B>(route: &Route, request: &mut Request<B>, seen: &Seen<'_>) -> Option<Shown> {
+    // On every route: nobody else is to see them.
+    let passes = auth::take_passes(request.headers_mut());
     let auth = route.auth.as_ref()?;
     let mut shown = auth.take(request, seen);
     if gives_tickets(route) {
-        auth.take_stub(request, &mut shown);
+        auth.take_stub(request, passes, &mut shown);
     }
     Some(shown)
 }
@@ -212,13 +214,32 @@ impl Recheck {
         }
     }
 
-    /// By what the configuration in force says.
+    /// By what the configuration in force says, of the route as of the client.
     async fn look(&self) -> Result<Known, Refusal> {
-        let auth = self.shared.load().auth(&self.auth).cloned();
+        let auth = {
+            let snapshot = self.shared.load();
+            let routes = &snapshot.config.routes;
+            if !still_asks(routes, &self.route, &self.auth) {
+                return Err(Refusal::Changed);
+            }
+            snapshot.auth(&self.auth).cloned()
+        };
         // Nobody is let in by what is not there any more.
-        let auth = auth.ok_or(Refusal::Missing)?;
-        auth.judge(&self.shown, None).await
+        let known = auth
+            .ok_or(Refusal::Changed)?
+            .judge(&self.shown, None)
+            .await?;
+        match known.user == self.user {
+            true => Ok(known),
+            false => Err(Refusal::Another),
+        }
     }
+}
+
+/// Whether the route still lets in by this auth. What becomes of the streams of a route that is gone is for `on_remove` to say.
+fn still_asks(routes: &[model::Route], name: &Arc<str>, auth: &Arc<str>) -> bool {
+    let mut same = routes.iter().filter(|route| route.name == *name).peekable();
+    same.peek().is_none() || same.any(|route| route.auth.as_ref() == Some(auth))
 }
 
 /// Adds to the rules for a request what its server is told of who asks.

@@ -76,17 +76,25 @@ pub enum TokenError {
 pub struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// A claim as text: a string, a number, `true` or `false`; a list of such, with commas between. `name` is a claim's name, or
-    /// a pointer into it (`"/realm/roles"`, RFC 6901).
+    /// A claim as text: a string, a number, `true` or `false`; a list of such, with commas between, if there is none in
+    /// them: they would be read as more than they are. `name` is a claim's name, or a pointer into it (`"/realm/roles"`,
+    /// RFC 6901).
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         match self.find(name)? {
             Value::Array(list) => {
-                let texts: Option<Vec<String>> = list.iter().map(scalar).collect();
+                let single = |value| scalar(value).filter(|text| !text.contains(','));
+                let texts: Option<Vec<String>> = list.iter().map(single).collect();
                 texts.map(|texts| texts.join(","))
             }
             value => scalar(value),
         }
+    }
+
+    /// The same of one thing only: a list of two names is not a name.
+    #[must_use]
+    pub fn single(&self, name: &str) -> Option<String> {
+        scalar(self.find(name)?)
     }
 
     /// When it expires; `None`: never.

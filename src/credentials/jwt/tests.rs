@@ -294,7 +294,7 @@ fn sets_hold_public_keys_for_signatures() {
 
 #[test]
 fn claims_are_told_as_text() {
-    let claims = json!({"n": 7, "b": true, "l": ["a", "b"], "o": {"x/y": ["r"]}, "m": ["a", {}], "https://ns/r": "q"});
+    let claims = json!({"n": 7, "b": true, "l": ["a", "b"], "o": {"x/y": ["r"]}, "m": ["a", {}], "c": ["x,admin"], "s": "x,y", "https://ns/r": "q"});
     let Value::Object(claims) = claims else {
         unreachable!()
     };
@@ -308,10 +308,18 @@ fn claims_are_told_as_text() {
         ("https://ns/r", Some("q")),
         ("o", None),
         ("m", None),
+        ("c", None),
+        ("s", Some("x,y")),
         ("none", None),
         ("/o/none", None),
     ] {
         assert_eq!(claims.text(name).as_deref(), text, "{name}");
+        let single = text.filter(|_text| !["l", "/o/x~1y"].contains(&name));
+        assert_eq!(
+            claims.single(name).as_deref(),
+            single,
+            "{name}: a list is none"
+        );
     }
 }
 

@@ -5,6 +5,7 @@
 //! asks is never the client's own; of two credentials in one place neither counts; what is wrong with a credential is
 //! told to the log, and to the client only that it is (or that it has expired).
 
+mod asking;
 mod keyring;
 mod passwords;
 mod places;
@@ -31,6 +32,7 @@ use crate::respond::fields::Rendered;
 use crate::tls::peer::ClientCertificate;
 use crate::upstream::pool::Pools;
 use crate::upstream::{Endpoint, Queue};
+use asking::Asking;
 use tickets::{Stub, Tickets};
 
 /// The longest time until a stream looks for its end.
@@ -44,6 +46,7 @@ pub struct Auth {
     keyring: Option<Arc<Keyring>>,
     /// The other server that is asked: the name of the connections to it.
     asked: Option<Arc<Endpoint>>,
+    asking: Asking,
     tickets: Tickets,
 }
 
@@ -113,6 +116,7 @@ impl Auth {
             config,
             keyring,
             asked,
+            asking: Asking::default(),
             tickets: Tickets::new(),
         })
     }
@@ -147,10 +151,9 @@ impl Auth {
         Shown { what, stub: None }
     }
 
-    /// The same on a path where tickets count: what there is of them is taken out of the request in any case.
-    pub fn take_stub<B>(&self, request: &mut Request<B>, shown: &mut Shown) {
+    /// The same on a path where tickets count, with the [passes](take_passes) of the request: its ticket is taken out in any case.
+    pub fn take_stub<B>(&self, request: &mut Request<B>, passes: Vec<String>, shown: &mut Shown) {
         let ticket = places::out_of_query(request.uri_mut(), tickets::PARAMETER);
-        let passes = places::out_of_cookies(request.headers_mut(), tickets::COOKIE);
         // They open streams, and do nothing else in anybody's name.
         if *request.method() == Method::GET {
             shown.stub = Some(Stub {
@@ -161,7 +164,8 @@ impl Auth {
         }
     }
 
-    /// Judges what was shown. `pools` has the worker's connections to other servers.
+    /// Judges what was shown. `pools` has the worker's connections to other servers; without it, it is for somebody who was let in
+    /// before and has a stream.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -180,7 +184,9 @@ impl Auth {
         };
         match &self.config.method {
             AuthMethod::Jwt(jwt) => self.token(jwt, credential).await,
-            AuthMethod::Basic(Basic { users, .. }) => passwords::verify(users, credential).await,
+            AuthMethod::Basic(Basic { users, .. }) => {
+                passwords::verify(users, credential, pools.is_none()).await
+            }
             // A reload has changed how it is known who asks: what was shown is no question.
             AuthMethod::Forward(_) => Err(Refusal::Missing),
         }
@@ -196,6 +202,7 @@ impl Auth {
             // A reload has changed how it is known who asks.
             return Err(Refusal::Missing);
         };
+        let _place = self.asking.enter(forward.timeout, pools.is_none()).await?;
         let connections = pools.zip(self.asked.as_ref().map(|server| server.id()));
         question::ask(forward, fields, connections).await
     }
@@ -210,7 +217,8 @@ impl Auth {
         }
         let keys = keyring.keys().await.ok_or(Refusal::Keyless)?;
         match token(jwt, &keys, credential) {
-            Err(Refusal::Token(TokenError::UnknownKey)) => {
+            // The other keys may be for another algorithm, too.
+            Err(Refusal::Token(TokenError::UnknownKey | TokenError::Algorithm)) => {
                 let others = keyring.others(&keys).await;
                 token(jwt, others.as_ref().unwrap_or(&keys), credential)
             }
@@ -246,6 +254,11 @@ impl Auth {
     }
 }
 
+/// Takes the passes out of a request: a browser sends one to every path below the one that it is for, whatever is there.
+pub fn take_passes(headers: &mut HeaderMap) -> Vec<String> {
+    places::out_of_cookies(headers, tickets::COOKIE)
+}
+
 impl Shown {
     /// What the same client would show next time, once it is `known`: a ticket counts only once.
     #[must_use]
@@ -263,7 +276,7 @@ fn token(jwt: &Jwt, keys: &KeySet, token: &str) -> Result<Known, Refusal> {
     // A stream may last as long as the token would open it again.
     let expires = claims.expires();
     let expires = expires.and_then(|at| at.checked_add(jwt.rules.leeway));
-    let name = claims.text(&jwt.user).unwrap_or_default();
+    let name = claims.single(&jwt.user).unwrap_or_default();
     let user = User::new(&name, expires).ok_or(Refusal::Nameless)?;
     let value = |claim: &str| {
         let text = claims.text(claim)?;

@@ -22,6 +22,8 @@ use crate::credentials::users::Users;
 
 /// Hashes that are worked on at the same time, in the process: each takes a core for a while, and memory.
 static AT_WORK: Semaphore = Semaphore::const_new(2);
+/// The same for those whose streams live: a crowd that signs in must not keep anybody in who is not let in any more.
+static AT_WORK_AGAIN: Semaphore = Semaphore::const_new(1);
 /// How long a request waits for its turn.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long a right password is remembered, from its last use. A user who is gone, or has another one, is not waited for:
@@ -39,21 +41,24 @@ thread_local! {
     static RIGHT: RefCell<HashMap<Mark, Instant>> = RefCell::new(HashMap::new());
 }
 
-/// Who `sent`, the credentials of `Authorization: Basic` (RFC 7617 §2), is.
+/// Who `sent`, the credentials of `Authorization: Basic` (RFC 7617 §2), is. `again`: somebody who has a stream, and whose name
+/// is no secret.
 ///
 /// # Errors
 /// [`Refusal::Password`], [`Refusal::Busy`].
-pub(super) async fn verify(users: &Users, sent: &str) -> Result<Known, Refusal> {
+pub(super) async fn verify(users: &Users, sent: &str, again: bool) -> Result<Known, Refusal> {
     let (name, password) = read(sent).ok_or(Refusal::Password)?;
     let (hash, is_known) = match users.find(&name) {
         Some(hash) => (hash, true),
+        None if again => return Err(Refusal::Password),
         None => (users.any().ok_or(Refusal::Password)?, false),
     };
     let mark = mark(&name, &password, hash);
     let now = Instant::now();
     let is_remembered =
         RIGHT.with_borrow(|right| right.get(&mark).is_some_and(|until| now < *until));
-    let is_right = is_remembered || work(hash.clone(), password).await?;
+    let turns = if again { &AT_WORK_AGAIN } else { &AT_WORK };
+    let is_right = is_remembered || work(turns, hash.clone(), password).await?;
     if !is_right || !is_known {
         return Err(Refusal::Password);
     }
@@ -77,8 +82,12 @@ fn read(sent: &str) -> Option<(String, String)> {
 }
 
 /// Verifies on another thread.
-async fn work(hash: PasswordHash, password: String) -> Result<bool, Refusal> {
-    let turn = tokio::time::timeout(WAIT, AT_WORK.acquire()).await;
+async fn work(
+    turns: &'static Semaphore,
+    hash: PasswordHash,
+    password: String,
+) -> Result<bool, Refusal> {
+    let turn = tokio::time::timeout(WAIT, turns.acquire()).await;
     let Ok(Ok(turn)) = turn else {
         return Err(Refusal::Busy);
     };
@@ -118,4 +127,30 @@ fn remember(mark: Mark, now: Instant) {
         }
         right.insert(mark, now + REMEMBERED);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_that_signs_in_does_not_keep_in_who_is_not_let_in_any_more() {
+        let mut users = Users::default();
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+        users.add("ann", hash).unwrap();
+        let _crowd = AT_WORK.acquire_many(2).await.unwrap();
+        for (who, is_in) in [
+            ("ann:Hello world!", true),
+            ("ann:the one before", false),
+            ("gone:Hello world!", false),
+        ] {
+            let again = verify(&users, &STANDARD.encode(who), true).await;
+            match again {
+                Ok(_) => assert!(is_in, "{who}"),
+                Err(refusal) => {
+                    assert!(!is_in && !refusal.is_passing(), "{who}: {refusal}");
+                }
+            }
+        }
+    }
 }

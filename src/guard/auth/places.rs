@@ -48,39 +48,60 @@ pub(super) fn of_authorization(headers: &HeaderMap, scheme: &str) -> Found {
     Ok(credentials.map(ToOwned::to_owned))
 }
 
-/// The value of a cookie (RFC 6265 §4.2), which may stand in several lines over HTTP/2.
-fn of_cookies(headers: &HeaderMap, name: &str) -> Found {
+/// All cookies, in order (RFC 6265 §4.2), which may stand in several lines over HTTP/2. What is no text hides none of the others.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(header::COOKIE).iter();
-    let pairs = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'));
-    let values = pairs.filter_map(|pair| {
-        let (key, value) = pair.trim().split_once('=')?;
-        (key == name).then(|| value.trim_matches('"').to_owned())
-    });
-    only(values)
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii)
+}
+
+/// The value, if `pair` is a cookie of this name.
+fn named<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+    let is_ours = pair[..end].trim_ascii() == name.as_bytes();
+    is_ours.then(|| pair.get(end + 1..).unwrap_or_default().trim_ascii())
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+/// The value of a cookie.
+fn of_cookies(headers: &HeaderMap, name: &str) -> Found {
+    let values = cookies(headers).filter_map(|pair| named(pair, name));
+    only(values.map(|value| text(value).trim_matches('"').to_owned()))
+}
+
+/// Makes one line of all cookies, as HTTP/1.1 has it; HTTP/2 may have more (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = cookies(headers).collect();
+    // It is made of what lines were made of.
+    if let Ok(line) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, line);
+    }
 }
 
 /// The values of all cookies of this name, which go. Those that are left stand in one line.
 pub(super) fn out_of_cookies(headers: &mut HeaderMap, name: &str) -> Vec<String> {
-    let is_ours = |pair: &String| pair.split('=').next().is_some_and(|key| key.trim() == name);
-    let lines = headers.get_all(header::COOKIE).iter();
-    let pairs = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .map(|pair| pair.trim().to_owned());
-    let (ours, others): (Vec<String>, Vec<String>) = pairs.partition(is_ours);
-    if ours.is_empty() {
+    // The usual case takes no memory.
+    if cookies(headers).all(|pair| named(pair, name).is_none()) {
         return Vec::new();
     }
+    let (ours, others): (Vec<&[u8]>, Vec<&[u8]>) =
+        cookies(headers).partition(|pair| named(pair, name).is_some());
+    let values = ours.iter().filter_map(|pair| named(pair, name));
+    let values = values.map(text).collect();
+    // It is made of what lines were made of.
+    let left = HeaderValue::from_bytes(&others.join(&b"; "[..])).ok();
+    let left = left.filter(|left| !left.is_empty());
     headers.remove(header::COOKIE);
-    if let Ok(line) = HeaderValue::try_from(others.join("; "))
-        && !others.is_empty()
-    {
-        headers.insert(header::COOKIE, line);
+    if let Some(left) = left {
+        headers.insert(header::COOKIE, left);
     }
-    let value = |pair: &String| Some(pair.split_once('=')?.1.to_owned());
-    ours.iter().filter_map(value).collect()
+    values
 }
 
 /// The value of a query's parameter, which goes, however its name is written.
@@ -215,6 +236,30 @@ mod tests {
             assert_eq!(out_of_cookies(&mut headers, "t"), found, "{lines:?}");
             let is_left = headers.get(header::COOKIE).map(|it| it.to_str().unwrap());
             assert_eq!(is_left, left, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_hides_no_cookie_of_its_line() {
+        let line = HeaderValue::from_bytes(b"theme=caf\xe9; t=x; \xff").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, line);
+        assert_eq!(of_cookies(&headers, "t"), Ok(Some("x".to_owned())));
+        assert_eq!(out_of_cookies(&mut headers, "t"), ["x"]);
+        assert_eq!(headers[header::COOKIE].as_bytes(), b"theme=caf\xe9; \xff");
+    }
+
+    #[test]
+    fn cookies_of_several_lines_are_one() {
+        for (lines, joined) in [
+            (&["a=b", "c=d; e=f"][..], "a=b; c=d; e=f"),
+            (&["a=b;c=d"], "a=b;c=d"),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|it| (header::COOKIE, *it)).collect();
+            let mut headers = headers(&lines);
+            join_cookies(&mut headers);
+            let left: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+            assert_eq!(left, [joined]);
         }
     }
 

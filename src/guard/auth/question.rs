@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 
 use super::refusal::Answer;
-use super::{Known, Refusal, Seen, keyring};
+use super::{Known, Refusal, Seen, keyring, places};
 use crate::config::model::Forward;
 use crate::credentials::User;
 use crate::http::body::Body;
@@ -52,6 +52,7 @@ pub(super) fn about<B>(
             fields.append(name, value.clone());
         }
     }
+    places::join_cookies(&mut fields);
     let origin = seen.origin;
     let host = origin.host.as_deref().unwrap_or(seen.host.authority());
     let target = request.uri().path_and_query();
@@ -192,6 +193,9 @@ fn passed_on(answer: Fetched) -> Answer {
     hop_by_hop::strip(&mut headers);
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::TRAILER);
+    // Caches may keep a 301 or a 308 that says nothing of it (RFC 9110 §15.1), and this one was for this request.
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
     *response.headers_mut() = headers;
     Answer(Box::new(response))
 }
@@ -356,5 +360,13 @@ mod tests {
         for gone in ["connection", "x-hop", "content-length"] {
             assert!(!passed.headers().contains_key(gone), "{gone}");
         }
+        assert_eq!(passed.headers()[header::CACHE_CONTROL], "no-store");
+        let own = passed_on(answer(301, &[("cache-control", "max-age=60")])).0;
+        let own: Vec<_> = own
+            .headers()
+            .get_all(header::CACHE_CONTROL)
+            .iter()
+            .collect();
+        assert_eq!(own, ["max-age=60"]);
     }
 }

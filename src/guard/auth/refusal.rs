@@ -34,6 +34,12 @@ pub enum Refusal {
     /// A ticket or a pass that is not taken, or not any more.
     #[error("the ticket is not good, or not any more")]
     Ticket,
+    /// A stream's route lets in by something else now.
+    #[error("the route's `auth` is another one now")]
+    Changed,
+    /// A stream's client would be somebody else now.
+    #[error("that is another user now")]
+    Another,
     /// More passwords are to be verified than there is time for, or more tickets come than are noted.
     #[error("too many clients sign in at the same time")]
     Busy,
@@ -112,6 +118,8 @@ fn passing(refusal: &Refusal) -> Option<Problem> {
         | Refusal::Password
         | Refusal::Nameless
         | Refusal::Ticket
+        | Refusal::Changed
+        | Refusal::Another
         | Refusal::Answered(..) => return None,
     })
 }
