@@ -344,10 +344,10 @@ fn acceptor(config: &Config, tickets: &Tickets) -> Result<Option<Acceptor>, Buil
         return Ok(None);
     }
     let resolver = Arc::new(ResolveBySni::new(&tls.certificates));
-    // Who was let in by another rule must not come back by a ticket: it has the client's certificate in it.
-    let own = tls.client_auth.is_some().then(Tickets::new).transpose();
-    let own = own.map_err(AcceptorError::Refused)?;
-    let tickets = Some(own.as_ref().unwrap_or(tickets)).filter(|_tickets| tls.session_tickets);
+    // rustls verifies nobody again who resumes a session, and gives new tickets for it: a client's certificate would never
+    // expire, nor feel that its authority is gone.
+    let resumes = tls.session_tickets && tls.client_auth.is_none();
+    let tickets = Some(tickets).filter(|_tickets| resumes);
     Ok(Some(Acceptor::new(
         resolver,
         &Terms {

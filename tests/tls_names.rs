@@ -35,7 +35,7 @@ async fn backends_are_told_whose_certificate_was_shown_and_nothing_that_clients_
                   Connection: x-client-cert-fingerprint\r\n";
     let known = Arc::new(client_config_showing(&leaf(&["ann.test"])));
     let nobody = Arc::new(client_config(&["http/1.1"], rustls::ALL_VERSIONS));
-    // Twice: the second handshake resumes the first one's session.
+    // Twice: a client that comes again has to show it again.
     for config in [&known, &known, &nobody] {
         let stream = gate.handshake(Arc::clone(config), "localhost").await;
         let head = ask(stream.unwrap(), "localhost", forged).await.unwrap();

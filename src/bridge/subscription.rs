@@ -26,7 +26,7 @@ pub(super) struct Subscription {
     /// In session mode.
     pub(super) held: Option<Held>,
     pub(super) _counted: Counted,
-    /// Its place among the route's streams; a long poll is none.
+    /// Its place among the route's streams.
     pub(super) _place: Option<StreamPermit>,
 }
 

@@ -60,8 +60,9 @@ impl Pace {
     /// # Errors
     /// How long until there is room for it.
     fn take(self, full: Nanoseconds, now: Nanoseconds) -> Result<Nanoseconds, Nanoseconds> {
-        let full = full.max(now).saturating_add(self.interval);
         let limit = now.saturating_add(nanoseconds(self.window()));
+        // By an earlier, slower pace it may have been emptier than it can be by this one.
+        let full = full.clamp(now, limit).saturating_add(self.interval);
         if full > limit {
             return Err(full - limit);
         }
@@ -202,6 +203,13 @@ mod tests {
         }
         assert!(take(pace(10, 1, 5)).is_err());
         assert!(take(pace(10, 1, 20)).is_ok());
+        // What a slow pace has used up holds up a faster one no longer than that itself would.
+        assert_eq!(
+            rates.take(sender(2), pace(1, 3600, 1), Instant::now()),
+            Ok(())
+        );
+        let wait = rates.take(sender(2), pace(10, 1, 10), Instant::now());
+        assert_eq!(wait, Err(Duration::from_millis(100)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ const FIELDS_OF_HYPER: usize = 100;
 const READ_AHEAD: usize = 16 * 1024;
 
 /// What hyper may hold of what it reads ahead and of a response that the client does not take.
-const BUFFER: usize = 400 * 1024;
+const BUFFER: usize = 64 * 1024;
 
 /// How much a client may send on while it is told that its request is refused.
 const LINGER: usize = 256 * 1024;

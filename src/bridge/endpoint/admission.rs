@@ -35,10 +35,8 @@ pub(super) fn admit<B>(
         bridge.rejected().count(Reason::Draining);
         return Err(Full::Bridge);
     }
-    let place = match kind {
-        SubscriberKind::EventStream | SubscriberKind::WebSocket => Some(place(bridge, asked)?),
-        SubscriberKind::LongPoll => None,
-    };
+    // A long poll is one until it is answered: else its clients would get round the limits of the others.
+    let place = place(bridge, asked)?;
     let session = asks::session(request.headers(), request.uri().query());
     let claim = Claim::new(cursor(request), session);
     let subscription = bridge
@@ -52,7 +50,7 @@ pub(super) fn admit<B>(
             Full::Bridge
         })?;
     Ok(Subscription {
-        _place: place,
+        _place: Some(place),
         ..subscription
     })
 }

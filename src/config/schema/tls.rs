@@ -16,7 +16,8 @@ table! {
     Tls, "`[tls]`", "a table, `[tls]`" {
         /// The lowest version that is negotiated, `"1.2"` (the default) or `"1.3"`.
         min_version: OneOf<TlsVersion>,
-        /// Whether clients may resume a session by ticket. Default `true`.
+        /// Whether clients may resume a session by ticket. Default `true`; with `client_auth` none does, since who resumes is not asked for a
+        /// certificate again.
         session_tickets: bool,
         /// Clients' certificates: `{ mode = "required", ca = "clients.pem" }`. Backends are told whose was shown, in `X-Client-Cert-Subject`,
         /// `X-Client-Cert-San` and `X-Client-Cert-Fingerprint` (SHA-256); what clients say of the kind is removed.
