@@ -2,7 +2,7 @@
 //!
 //! Owns that it does not hold a worker up: hashes are worked on by other threads, few at a time and few of one client, and what
 //! was right is remembered for ten minutes. Invariants: no password and no hash is remembered, only a keyed hash
-//! of both; a name that nobody has takes as long as a wrong password.
+//! of both; a name that nobody has takes as long as a wrong password of the first user's.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
