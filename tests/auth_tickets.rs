@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::auth::{ask, bridge_with_auth, token};
-use crate::harness::{Backend, Gate, Head, Subscriber, TlsWire, within};
+use crate::harness::{Backend, Gate, Head, Subscriber, TlsWire, echo_http, within};
 
 async fn send(gate: &Gate, method: &str, target: &str, fields: &str) -> (Head, String) {
     let mut client = gate.tls().await;
@@ -209,4 +209,13 @@ async fn a_page_of_another_origin_may_ask_for_a_ticket_if_it_is_listed() {
     let field = field.replace("app.example", "evil.example");
     let (head, _body) = send(&gate, "POST", "/live/a/ticket", &field).await;
     assert_eq!(head.status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_that_a_browser_sends_elsewhere_is_no_other_backend_s_to_see() {
+    let backend = Backend::that(echo_http).await;
+    let gate = Gate::start(&backend.for_everything()).await;
+    let fields = "Cookie: a=b; streamgate_pass=secret; c=d\r\n";
+    assert_eq!(ask(&gate, "/live/a/below", fields).await.0.status(), 200);
+    assert_eq!(backend.requests().remove(0).all("cookie"), ["a=b; c=d"]);
 }

@@ -72,7 +72,7 @@ pub trait Watch: fmt::Debug + Send + Sync {
     /// Returns when it is not.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped and called again, but the time since the last look.
+    /// Nothing is lost when it is dropped and called again: the time since the last look counts on.
     fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 

@@ -17,6 +17,7 @@ pub use keyring::{Keyring, Keyrings};
 pub use refusal::{Refusal, problem};
 pub use tickets::{GOOD_FOR, Unticketed};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +34,7 @@ use crate::tls::peer::ClientCertificate;
 use crate::upstream::pool::Pools;
 use crate::upstream::{Endpoint, Queue};
 use asking::Asking;
+use passwords::Asker;
 use tickets::{Stub, Tickets};
 
 /// The longest time until a stream looks for its end.
@@ -65,6 +67,8 @@ pub struct Seen<'a> {
 #[derive(Clone)]
 pub struct Shown {
     what: What,
+    /// Where the request comes from.
+    client: IpAddr,
     /// On a path where tickets count.
     stub: Option<Stub>,
 }
@@ -148,7 +152,11 @@ impl Auth {
             }
             AuthMethod::Forward(forward) => What::Question(question::about(forward, request, seen)),
         };
-        Shown { what, stub: None }
+        Shown {
+            what,
+            client: seen.origin.client.ip(),
+            stub: None,
+        }
     }
 
     /// The same on a path where tickets count, with the [passes](take_passes) of the request: its ticket is taken out in any case.
@@ -185,7 +193,11 @@ impl Auth {
         match &self.config.method {
             AuthMethod::Jwt(jwt) => self.token(jwt, credential).await,
             AuthMethod::Basic(Basic { users, .. }) => {
-                passwords::verify(users, credential, pools.is_none()).await
+                let asker = match pools {
+                    Some(_) => Asker::Request(shown.client),
+                    None => Asker::Stream,
+                };
+                passwords::verify(users, credential, asker).await
             }
             // A reload has changed how it is known who asks: what was shown is no question.
             AuthMethod::Forward(_) => Err(Refusal::Missing),
