@@ -1,7 +1,7 @@
 //! Who a client is by its certificate, as backends are told: `X-Client-Cert-*`.
 //!
 //! Owns reading the subject and the names out of a certificate that rustls has verified, and writing them as lines of a head.
-//! Invariant: a line holds visible ASCII and spaces only, whatever an authority has signed, and is never longer than [`LONGEST`].
+//! Invariant: a line holds visible ASCII and spaces only, whatever an authority has signed, and is never longer than `LONGEST`.
 
 use std::fmt::Write;
 

@@ -8,7 +8,7 @@
 //! - plaintext: little more than a record, for no more is read than the reader has room for, or a record needs;
 //! - unsent: one batch of 64 KiB, for nothing is sealed while anything is unsent.
 //!
-//! Owns the order of reading, writing and ending; the [`Session`] has the TLS, without I/O. It has no deadlines: its callers have.
+//! Owns the order of reading, writing and ending; the `Session` has the TLS, without I/O. It has no deadlines: its callers have.
 
 mod backlog;
 mod pieces;
