@@ -20,6 +20,7 @@ const post = () => fetch('/outcome', { method: 'POST', body: JSON.stringify(seen
   const source = new EventSource('/live/a?ticket=' + ticket);
   source.onmessage = (event) => {
     seen.push(event.data);
+    if (event.data === 'one') post();
     if (event.data !== 'two') return;
     seen.push(document.cookie);
     source.close();
@@ -65,6 +66,11 @@ async fn a_page_comes_back_by_itself(maker: Maker, speaks: Speaks) {
     })
     .await;
     feed.text("one").await;
+    // Cut before it has heard anything, it could not say from where to go on.
+    let (seen, mut posted) = scene.seen().await;
+    assert_eq!(seen, json!([401, "one"]));
+    posted.answer("200 OK", "noted").await;
+    drop(posted);
     // The browser asks again for the address that it has, with the ticket in it that is used up.
     relay.cut();
     feed.text("two").await;

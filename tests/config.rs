@@ -188,7 +188,8 @@ fn whole_configurations(page: &str) -> Vec<&str> {
 async fn whole_configurations_in_the_documentation_pass_check() {
     let mut pages = vec!["README.md".into()];
     let docs = std::fs::read_dir("docs").unwrap();
-    pages.extend(docs.map(|entry| entry.unwrap().path()));
+    let docs = docs.map(|entry| entry.unwrap().path());
+    pages.extend(docs.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
     let mut checked = 0;
     for page in pages {
         let text = std::fs::read_to_string(&page).unwrap();
