@@ -74,7 +74,14 @@ async fn a_page_comes_back_by_itself(maker: Maker, speaks: Speaks) {
     // The browser asks again for the address that it has, with the ticket in it that is used up.
     relay.cut();
     feed.text("two").await;
-    let (seen, mut posted) = scene.seen().await;
+    let (seen, mut posted) = loop {
+        let (seen, mut posted) = scene.seen().await;
+        if seen != json!([401, "one"]) {
+            break (seen, posted);
+        }
+        // A browser says its first word once more where the answer to it was cut off.
+        posted.answer("200 OK", "noted").await;
+    };
     posted.answer("200 OK", "noted").await;
     assert_eq!(
         seen,
