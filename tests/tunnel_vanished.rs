@@ -1,8 +1,8 @@
 //! A peer that vanishes without a word, its sockets left open, is found by the heartbeat, and the other one is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -20,7 +20,7 @@ async fn open(address: std::net::SocketAddr) -> WebSocketStream<TcpStream> {
     within("the 101", opened).await.unwrap().0
 }
 
-/// Reads, and so answers pings, until a number of them has come: all but the last were answered in time.
+/// Answers pings until a number of them has come, the last one's answer sent too.
 async fn answers_pings<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
     let mut pings = 0;
     while pings < 3 {
@@ -29,20 +29,39 @@ async fn answers_pings<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket
             other => panic!("{other:?}"),
         }
     }
+    within("the last pong", socket.flush()).await.unwrap();
 }
 
-/// Goes on answering until the Close comes: its code.
+/// Answers pings until the Close comes: its code.
 async fn told<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Option<u16> {
-    within_time(FOUND, "the Close", async {
-        loop {
-            match socket.next().await {
-                Some(Ok(Message::Ping(_))) => {}
-                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
-                other => panic!("torn, without a Close: {other:?}"),
-            }
+    loop {
+        match within("a ping or the Close", socket.next()).await {
+            Some(Ok(Message::Ping(_))) => {}
+            Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
+            other => panic!("torn, without a Close: {other:?}"),
         }
-    })
-    .await
+    }
+}
+
+/// One side answers a few pings and vanishes; the other one answers all the time, and is told in time: with which code.
+async fn vanishing<A, B>(
+    relay: &Relay,
+    vanishes: &mut WebSocketStream<A>,
+    stays: &mut WebSocketStream<B>,
+) -> Option<u16>
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let vanishing = async {
+        answers_pings(vanishes).await;
+        relay.freeze();
+        Instant::now()
+    };
+    let (code, vanished) = tokio::join!(told(stays), vanishing);
+    let took = vanished.elapsed();
+    assert!(took < FOUND, "found after {took:?}");
+    code
 }
 
 async fn recorded(gate: &Gate, reason: &str, code: &str) {
@@ -60,9 +79,8 @@ async fn a_client_that_vanishes_is_found_and_its_backend_told() {
     let relay = Relay::to(gate.http).await;
     let (mut client, feed) = tokio::join!(open(relay.address), backend.feed());
     let mut server = feed.into_socket();
-    tokio::join!(answers_pings(&mut client), answers_pings(&mut server));
-    relay.freeze();
-    assert_eq!(told(&mut server).await, Some(1001));
+    let code = vanishing(&relay, &mut client, &mut server).await;
+    assert_eq!(code, Some(1001));
     recorded(&gate, "client_dead", "1001").await;
     // The backend's connection ends; the client still believes that it has one.
     while let Some(Ok(_)) = within("the end", server.next()).await {}
@@ -80,9 +98,8 @@ async fn a_backend_that_vanishes_is_found_and_its_client_told() {
     let gate = Gate::start(&format!("{upstream}{HEARTBEAT}")).await;
     let (mut client, feed) = tokio::join!(open(gate.http), backend.feed());
     let mut server = feed.into_socket();
-    tokio::join!(answers_pings(&mut client), answers_pings(&mut server));
-    relay.freeze();
-    assert_eq!(told(&mut client).await, Some(1013));
+    let code = vanishing(&relay, &mut server, &mut client).await;
+    assert_eq!(code, Some(1013));
     recorded(&gate, "backend_dead", "1013").await;
     while let Some(Ok(_)) = within("the end", client.next()).await {}
     drop(server);
@@ -102,7 +119,8 @@ async fn a_client_that_vanishes_under_a_feed_is_found_too() {
     // Little enough to lie in the sockets' buffers: nothing is blocked, and nothing comes back.
     feed.text("nobody hears this").await;
     let mut server = feed.into_socket();
-    assert_eq!(told(&mut server).await, Some(1001));
+    let code = within_time(FOUND, "the Close", told(&mut server)).await;
+    assert_eq!(code, Some(1001));
     recorded(&gate, "client_dead", "1001").await;
     drop(client);
 }
