@@ -51,7 +51,8 @@ def measure(bench, size, options, path, proxy):
     begin = path.read_text()
     seconds = max(options.seconds / 2, 2)
     words = f"--limit-s 60 h1 --conns 8 --rate {RATE} --count {round(RATE * seconds)} --spread {size}".split()
-    idle = f"idle --transport ws --conns {options.streams}".split()
+    held = {"websockets": "--transport ws", "subscribers": "--transport sse --path /live/one"}[options.held]
+    idle = f"--limit-s 120 idle {held} --conns {options.streams}".split()
     with bench.started(proxy, f"scale-reload-{size}") as (run, group, _back), \
             bench.load(proxy, idle, run / "idle.log") as held:
         held.phase("start")

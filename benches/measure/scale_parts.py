@@ -40,7 +40,8 @@ class Part:
     uses_streams: bool = False
 
     def files_beside(self, options):
-        return 2 * options.streams if self.uses_streams else 0
+        # A WebSocket has a connection to the backend, too.
+        return (2 if options.held == "websockets" else 1) * options.streams if self.uses_streams else 0
 
 
 def config(bench, options, rest):
@@ -119,7 +120,8 @@ def routes(bench, size, options):
 
 
 def reload(bench, size, options):
-    return reloads.measure(bench, size, options, *config(bench, options, reloads.routes(size)))
+    bridge = BRIDGE.format(backend=bench.backend, query="")
+    return reloads.measure(bench, size, options, *config(bench, options, bridge + reloads.routes(size)))
 
 
 MANY = (100, 300, 1_000, 3_000, 6_000, 9_500, 15_000)
@@ -130,7 +132,7 @@ PARTS = {part.name: part for part in (
     Part("channels", f"Bridge, {MESSAGES:,} messages a second in all, one subscriber a channel", "channels, each with a feed",
          "delivered event", (1, 10, 100, 1_000, 3_000, 9_500), 2, channels),
     Part("routes", "HTTP/1.1 requests, each for the next route", "routes", "request", (10, 100, 1_000, 10_000), 0, routes),
-    Part("reload", "Reload, with requests and open WebSockets", "routes", "reload", (10, 100, 1_000, 10_000), 0, reload,
+    Part("reload", "Reload, with requests and open streams", "routes", "reload", (10, 100, 1_000, 10_000), 0, reload,
          (Column("reload_ms", "until the answer", "ms"), Column("cpu_ms", "CPU time", "ms"),
           Column("quiet_p99_ms", "requests before, 99 %", "ms"), Column("p99_ms", "during, 99 %", "ms"),
           Column("quiet_max_ms", "requests before, slowest", "ms"), Column("max_ms", "during, slowest", "ms")),
