@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use streamgate::cli::{Cli, Command, reload};
+use streamgate::cli::{Cli, Command, explain, reload, schema};
 use streamgate::config::{self, BuiltIn, Config, ProcessEnv};
 use streamgate::lifecycle::handover::step;
 use streamgate::observe::log;
@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Reload { plan, config } => reload::run(&config, plan),
         Command::Check { files } => check(&files),
+        Command::Explain(options) => explain::run(options),
+        Command::Schema => schema::run(),
         Command::Demo { port } => run_demo(port),
         Command::StartSuccessor => step::run(),
         #[cfg(feature = "packaging")]
