@@ -61,7 +61,7 @@ const CONTEXTS: &[Tables] = &[
                 ("tls.server_name", "\"b\""),
             ],
         ),
-        ("[auth.u]", &[("forward.url", "\"http://a/\"")]),
+        ("[auth.u]", &[("forward.url", "\"https://a/\"")]),
     ],
     &[
         ("[[listen]]", &[("address", "\"127.0.0.1:80\"")]),
@@ -70,6 +70,10 @@ const CONTEXTS: &[Tables] = &[
             &[("servers", "[\"http://a\"]"), ("passive.window", "\"3s\"")],
         ),
         ("[[route]]", &[("upstream", "\"a\"")]),
+        (
+            "[bridge.b]",
+            &[("source", "\"ws://b/\""), ("mode", "\"session\"")],
+        ),
         ("[auth.u]", &[("jwt.jwks", "\"https://a/keys\"")]),
     ],
 ];

@@ -193,7 +193,7 @@ respond = 204
             ("timeouts.stream_idle", "1h", None),
             ("heartbeat", "0 (never)", None),
             ("headers.request.set", HIDDEN, at(9)),
-            ("on_remove", "keep", None),
+            ("on_unhealthy", "keep", None),
         ] {
             assert_eq!(of(&route, key), (value.to_owned(), place), "{key}");
         }
