@@ -1,10 +1,13 @@
 //! The command line: subcommands and flags. What they do is elsewhere, but for those that only ask a running process.
 
 mod ask;
+pub mod explain;
 pub mod reload;
+pub mod schema;
 pub mod streams;
 mod table;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process;
 
@@ -67,6 +70,12 @@ pub enum Command {
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
     },
+    /// Say which route a URL takes and what holds there, each value with the line it comes from.
+    ///
+    /// Exits with 0 if a route takes the URL, 1 if none does, and 78 if the configuration is wrong.
+    Explain(explain::Options),
+    /// Print a JSON schema of the configuration, for editors that complete and explain keys.
+    Schema,
     /// Show everything on this machine: a small app, and streamgate before it on https://localhost.
     Demo {
         /// The port of streamgate; the app takes a free one.
@@ -99,6 +108,11 @@ impl Cli {
         let _ = error.print();
         process::exit(i32::from(exit_code(error.kind())))
     }
+}
+
+/// Prints a text that may be long: a reader who has seen enough, as `head` does, is no mistake.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// clap's own code for a mistake is 2, which says nothing to systemd or to a script.
@@ -175,6 +189,7 @@ mod tests {
                     shown: streams::Shown::of("/etc/streamgate/streamgate.toml"),
                 },
             ),
+            ("streamgate schema", Command::Schema),
             ("streamgate start-successor", Command::StartSuccessor),
             ("streamgate demo", Command::Demo { port: 8443 }),
             ("streamgate demo --port 9000", Command::Demo { port: 9000 }),
@@ -193,6 +208,9 @@ mod tests {
             ("streamgate streams --route /a close 0a1b", EXIT_USAGE),
             ("streamgate run a.toml", EXIT_USAGE),
             ("streamgate demo --port 0", EXIT_USAGE),
+            ("streamgate explain", EXIT_USAGE),
+            ("streamgate explain app.example.org/x", EXIT_USAGE),
+            ("streamgate explain https://a --method A/B", EXIT_USAGE),
             ("streamgate demo --port 65536", EXIT_USAGE),
             ("streamgate --help", 0),
             ("streamgate demo --help", 0),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use streamgate::cli::{Cli, Command, reload, streams};
+use streamgate::cli::{Cli, Command, explain, reload, schema, streams};
 use streamgate::config::{self, BuiltIn, Config, ProcessEnv};
 use streamgate::lifecycle::handover::step;
 use streamgate::observe::log;
@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         Command::Reload { plan, config } => reload::run(&config, plan),
         Command::Streams { action, shown } => streams::run(action.as_ref(), &shown),
         Command::Check { files } => check(&files),
+        Command::Explain(options) => explain::run(options),
+        Command::Schema => schema::run(),
         Command::Demo { port } => run_demo(port),
         Command::StartSuccessor => step::run(),
         #[cfg(feature = "packaging")]

@@ -20,7 +20,7 @@ use crate::guard::auth::Auth;
 use crate::guard::rate;
 use crate::lifecycle::removal::Removal;
 use crate::limits::{Rates, Streams};
-use crate::route::{PathPattern, Router, Rule};
+use crate::route::{PathPattern, Router};
 use crate::stream::{AfterLoss, Losses};
 use crate::tls::accept::{Acceptor, AcceptorError, Terms, Tickets};
 use crate::tls::sni::ResolveBySni;
@@ -292,13 +292,8 @@ fn router(
             Some(name) => Some(auths.get(name).ok_or(BuildError::Routes)?.clone()),
             None => None,
         };
-        let rule = Rule {
-            host: route.host.clone(),
-            path: route.path.clone(),
-            methods: route.methods.clone(),
-        };
         entries.push((
-            rule,
+            route.rule(),
             Route {
                 name: route.name.clone(),
                 path: route.path.clone(),

@@ -174,33 +174,3 @@ async fn help_and_version_are_no_mistakes() {
         assert!(outcome.said.contains(says), "{}", outcome.said);
     }
 }
-
-/// The blocks of a page's TOML that are whole configurations: those that listen.
-fn whole_configurations(page: &str) -> Vec<&str> {
-    let blocks = page.split("```toml\n").skip(1);
-    let blocks = blocks.map(|rest| rest.split("```").next().unwrap());
-    blocks
-        .filter(|block| block.contains("[[listen]]"))
-        .collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whole_configurations_in_the_documentation_pass_check() {
-    let mut pages = vec!["README.md".into()];
-    let docs = std::fs::read_dir("docs").unwrap();
-    let docs = docs.map(|entry| entry.unwrap().path());
-    pages.extend(docs.filter(|path| path.extension().is_some_and(|ending| ending == "md")));
-    let mut checked = 0;
-    for page in pages {
-        let text = std::fs::read_to_string(&page).unwrap();
-        for block in whole_configurations(&text) {
-            let directory = directory(block);
-            std::fs::create_dir(directory.path().join("certs")).unwrap();
-            leaf(&["localhost"]).write(&directory.path().join("certs"), "localhost");
-            let outcome = run_program(directory.path(), &["check", "gate.toml"]).await;
-            assert_eq!(outcome.code, 0, "{}: {}", page.display(), outcome.said);
-            checked += 1;
-        }
-    }
-    assert!(checked >= 5, "only {checked} were found");
-}

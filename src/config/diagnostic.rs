@@ -236,6 +236,13 @@ impl Diagnostics {
         )
     }
 
+    /// `FILE:LINE` of a place.
+    pub(crate) fn line(&self, place: Place) -> String {
+        let source = &self.sources[place.file.0];
+        let number = Line::around(&source.text, place.start).number;
+        format!("{}:{number}", source.name)
+    }
+
     fn location(&self, finding: &Finding) -> String {
         match finding.place {
             Some(place) => self.position(place),

@@ -11,16 +11,23 @@ mod diagnostic;
 mod env;
 mod excerpt;
 mod include;
+mod json_schema;
 pub mod model;
 mod redact;
 mod reference;
 mod report;
 mod schema;
+mod settings;
 mod spelling;
 mod units;
+mod usual;
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod defaults;
+#[cfg(test)]
+mod reference_page;
 #[cfg(test)]
 pub(crate) mod scratch;
 
@@ -30,9 +37,11 @@ use crate::tls::certificates::Certificate;
 
 pub use diagnostic::Diagnostics;
 pub use env::{Env, ProcessEnv};
+pub use json_schema::json_schema;
 pub use model::Config;
 pub use reference::{KeyReference, reference};
 pub use report::{Report, report};
+pub use settings::{Setting, Settings};
 pub use units::duration;
 
 /// Reads the main file and what it includes, and checks all of it.
@@ -66,6 +75,51 @@ pub struct Places {
 #[must_use]
 pub fn read(main: &Path, env: &dyn Env) -> Outcome {
     finish(include::Main::Path(main), Vec::new(), env)
+}
+
+/// A configuration with what was typed of it, and where.
+#[derive(Debug)]
+pub struct Explained {
+    /// What it means.
+    pub config: Config,
+    /// What was typed. The number of a route there is its place in [`Config::routes`], and so is a listener's.
+    pub settings: Settings,
+}
+
+/// The same as [`load`], with where everything stands.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn explained(main: &Path, env: &dyn Env) -> Result<Explained, Diagnostics> {
+    explain(include::Main::Path(main), env)
+}
+
+/// The same for a text, as [`load_str`].
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn explained_str(
+    name: &str,
+    text: &str,
+    base_dir: &Path,
+    env: &dyn Env,
+) -> Result<Explained, Diagnostics> {
+    let main = include::Main::Text {
+        name,
+        text,
+        directory: base_dir,
+    };
+    explain(main, env)
+}
+
+fn explain(main: include::Main<'_>, env: &dyn Env) -> Result<Explained, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let files = include::read(main, env, &mut diagnostics);
+    let settings = Settings::of(&files.root, &diagnostics, env);
+    let config = check_files(files, Vec::new(), env, diagnostics).config?;
+    Ok(Explained { config, settings })
 }
 
 /// The Unix socket of the admin listener, however wrong the rest of the configuration may be: whoever asks a process to
@@ -140,6 +194,15 @@ pub fn load_built_in(built_in: BuiltIn<'_>, env: &dyn Env) -> Result<Config, Dia
 fn finish(main: include::Main<'_>, in_memory: Vec<Certificate>, env: &dyn Env) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let files = include::read(main, env, &mut diagnostics);
+    check_files(files, in_memory, env, diagnostics)
+}
+
+fn check_files(
+    files: include::Files,
+    in_memory: Vec<Certificate>,
+    env: &dyn Env,
+    mut diagnostics: Diagnostics,
+) -> Outcome {
     if !files.complete {
         // A name that seems to be missing may stand in a file that could not be read.
         let places = Places {

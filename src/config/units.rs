@@ -7,6 +7,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::config::schema::form::{Bounds, Form};
 use crate::config::schema::scalar::{Refusal, Scalar};
 
 /// A duration between `MIN` and `MAX` milliseconds.
@@ -68,6 +69,14 @@ const TOO_LARGE: &str = "it is too large";
 impl<const MIN: u64, const MAX: u64> Scalar for Period<MIN, MAX> {
     const EXPECTED: &'static str = EXPECTED_DURATION;
 
+    fn form() -> Form {
+        Form::Duration(Bounds {
+            min: MIN,
+            max: MAX,
+            or_none: false,
+        })
+    }
+
     fn parse(text: &str) -> Result<Self, Refusal> {
         let found = milliseconds(text)?;
         if (MIN..=MAX).contains(&found) {
@@ -83,6 +92,14 @@ impl<const MIN: u64, const MAX: u64> Scalar for Period<MIN, MAX> {
 
 impl<const MIN: u64, const MAX: u64> Scalar for TimeLimit<MIN, MAX> {
     const EXPECTED: &'static str = EXPECTED_DURATION;
+
+    fn form() -> Form {
+        Form::Duration(Bounds {
+            min: MIN,
+            max: MAX,
+            or_none: true,
+        })
+    }
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         let found = milliseconds(text)?;
@@ -100,6 +117,14 @@ impl<const MIN: u64, const MAX: u64> Scalar for TimeLimit<MIN, MAX> {
 impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
     const EXPECTED: &'static str = EXPECTED_SIZE;
 
+    fn form() -> Form {
+        Form::Size(Bounds {
+            min: MIN,
+            max: MAX,
+            or_none: false,
+        })
+    }
+
     fn parse(text: &str) -> Result<Self, Refusal> {
         let found = bytes(text)?;
         if (MIN..=MAX).contains(&found) {
@@ -116,6 +141,14 @@ impl<const MIN: u64, const MAX: u64> Scalar for Size<MIN, MAX> {
 impl<const MAX: u64> Scalar for SizeLimit<MAX> {
     const EXPECTED: &'static str = EXPECTED_SIZE;
 
+    fn form() -> Form {
+        Form::Size(Bounds {
+            min: 1,
+            max: MAX,
+            or_none: true,
+        })
+    }
+
     fn parse(text: &str) -> Result<Self, Refusal> {
         match bytes(text)? {
             0 => Ok(Self(None)),
@@ -130,6 +163,13 @@ impl<const MAX: u64> Scalar for SizeLimit<MAX> {
 
 impl<const MAX: u32> Scalar for RateLimit<MAX> {
     const EXPECTED: &'static str = "a rate such as \"50/s\"";
+
+    fn form() -> Form {
+        Form::Rate {
+            max: MAX,
+            windows: &["/s"],
+        }
+    }
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         let number = match text {
@@ -225,6 +265,16 @@ fn scale(
         "its unit is not known"
     };
     Err(Refusal::malformed(why).with_hint(format!("the units are {all}")))
+}
+
+/// So many milliseconds as they may be written: `10s`.
+pub(crate) fn show_duration(milliseconds: u64) -> String {
+    Shown(milliseconds, DURATIONS).to_string()
+}
+
+/// So many bytes as they may be written: `64KiB`.
+pub(crate) fn show_size(bytes: u64) -> String {
+    Shown(bytes, SIZES).to_string()
 }
 
 /// A bound in the largest units that give whole numbers.

@@ -35,6 +35,7 @@ use crate::upstream::pool::Pools;
 use crate::upstream::{Channel, Unavailable, Upstream};
 use crate::websocket::handshake::HandshakeFault;
 use request::Outbound;
+pub use request::target;
 pub use request_body::BodyFault;
 use request_body::{BodyLimits, RequestBody, Watch};
 

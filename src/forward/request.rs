@@ -122,7 +122,7 @@ pub(super) fn prepare(
         join_cookies(&mut headers);
     }
     let (lines, host) = identify(&mut headers, parts.version, asked);
-    let path = target(&parts.uri, asked);
+    let path = target(&parts.uri, asked.path, asked.rewritten.as_deref());
     Ok((
         Outbound {
             method: parts.method,
@@ -240,13 +240,15 @@ fn identify(headers: &mut HeaderMap, version: Version, asked: &Asked<'_>) -> (Li
     (lines, host)
 }
 
-/// The target for the server: the path as the route changes it, and the query as it came.
-fn target(uri: &Uri, asked: &Asked<'_>) -> String {
-    match (asked.path, &asked.rewritten) {
+/// The target for the server: the path as the route changes it, and the query as it came. `rewritten` is the path that a
+/// `rewrite` has come to.
+#[must_use]
+pub fn target(uri: &Uri, change: &PathChange, rewritten: Option<&str>) -> String {
+    match (change, rewritten) {
         (PathChange::Strip(prefix), _) => stripped(uri, Some(prefix)),
         (PathChange::Rewrite(_), Some(path)) => match uri.query() {
             Some(query) => format!("{path}?{query}"),
-            None => path.clone(),
+            None => path.to_owned(),
         },
         (PathChange::Keep | PathChange::Rewrite(_), _) => stripped(uri, None),
     }

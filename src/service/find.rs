@@ -117,6 +117,18 @@ pub(super) fn route<'a>(
     }
 }
 
+/// The path whose streams a ticket is asked for, if the request may be for one.
+#[must_use]
+pub fn ticket_stem<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
+    if !matches!(*method, Method::POST | Method::OPTIONS) {
+        return None;
+    }
+    match path.strip_suffix(TICKET)? {
+        "" => Some("/"),
+        stem => Some(stem),
+    }
+}
+
 /// Tickets are given beside the streams that they open, whatever else takes such a path.
 fn ticket<'a>(
     snapshot: &'a Snapshot,
@@ -124,13 +136,7 @@ fn ticket<'a>(
     path: &str,
     method: &Method,
 ) -> Option<Wanted<'a>> {
-    if !matches!(*method, Method::POST | Method::OPTIONS) {
-        return None;
-    }
-    let stem = match path.strip_suffix(TICKET)? {
-        "" => "/",
-        stem => stem,
-    };
+    let stem = ticket_stem(method, path)?;
     let Found::Route { target, captures } = snapshot.router.find(host, stem, &Method::GET) else {
         return None;
     };

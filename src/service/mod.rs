@@ -32,6 +32,8 @@ use crate::snapshot::{Action, Current, Held, Route, Snapshot};
 use crate::stream::{Answer, Downstream, Losses};
 use crate::upstream::pool::Pools;
 
+pub use find::ticket_stem;
+
 use crowd::By;
 use fault::explain;
 use find::{Wanted, origin, request_id, values};

@@ -11,6 +11,7 @@ mod bridge;
 mod limits;
 mod log;
 mod mapping;
+mod route;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -289,20 +290,6 @@ pub struct Route {
     pub body_size: Option<u64>,
     /// `auth`: the `[auth.NAME]` that requests have to pass, which exists. `None`: anybody may ask.
     pub auth: Option<Arc<str>>,
-}
-
-impl Route {
-    /// What tells it from every other route, in this configuration and the next: its name, and the methods where it lists
-    /// some, for another route may have the same host and path with others.
-    #[must_use]
-    pub fn key(&self) -> Arc<str> {
-        if self.methods.is_empty() {
-            return self.name.clone();
-        }
-        let mut methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
-        methods.sort_unstable();
-        format!("{} ({})", self.name, methods.join(", ")).into()
-    }
 }
 
 /// What a route does: exactly one of these keys.

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
 use crate::config::schema::feed::check_characters;
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{Integer, Refusal, Scalar, Text};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::route::Template;
@@ -46,6 +47,10 @@ pub(crate) struct Redirect {
 impl Decode for Redirect {
     const EXPECTED: &'static str = "an address such as \"https://new.example.org/{rest}\"";
     const KEYS: &'static [Key] = RedirectTable::KEYS;
+
+    fn form() -> Form {
+        Form::Either(vec![<Address as Decode>::form(), RedirectTable::form()])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {
@@ -90,6 +95,10 @@ pub(crate) enum Respond {
 impl Decode for Respond {
     const EXPECTED: &'static str = "a status, or a table, `respond = { status = … }`";
     const KEYS: &'static [Key] = RespondTable::KEYS;
+
+    fn form() -> Form {
+        Form::Either(vec![Integer::<200, 599>::form(), RespondTable::form()])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {

@@ -10,6 +10,7 @@ use crate::config::schema::collection::{List, OneOrMany};
 use crate::config::schema::decode::{Decode, Located, Reader, mismatch};
 use crate::config::schema::feed::Secret;
 use crate::config::schema::fields::FieldName;
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{OneOf, Refusal, Scalar, Text, Word};
 use crate::config::schema::table::table;
 use crate::config::schema::upstream::UpstreamTls;
@@ -276,6 +277,13 @@ pub(crate) struct ClaimFields(pub(crate) Vec<(HeaderName, String)>);
 impl Decode for ClaimFields {
     const EXPECTED: &'static str = "a table of header fields and claims, `{ X-User = \"sub\" }`";
 
+    fn form() -> Form {
+        Form::Map {
+            names: ".",
+            values: Box::new(Form::Text("a claim")),
+        }
+    }
+
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let DeValue::Table(fields) = value.get_ref() else {
             mismatch(value, Self::EXPECTED, reader);
@@ -314,6 +322,16 @@ pub(crate) enum Users {
 
 impl Decode for Users {
     const EXPECTED: &'static str = "a file, or a table of names and hashes";
+
+    fn form() -> Form {
+        Form::Either(vec![
+            Form::Text("a file"),
+            Form::Map {
+                names: ".",
+                values: Box::new(Form::Secret),
+            },
+        ])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let located = |value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>| {

@@ -6,7 +6,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::config::diagnostic::Place;
-use crate::config::schema::decode::{Decode, DefinedTwice, Key, Located, Reader, mismatch};
+use crate::config::schema::decode::{Decode, DefinedTwice, Key, Located, Reader, Told, mismatch};
+use crate::config::schema::form::Form;
 use crate::config::schema::table::{Table, decode_table};
 
 /// A list; a wrong element does not hide the others.
@@ -16,6 +17,10 @@ pub(crate) struct List<T>(pub(crate) Vec<Located<T>>);
 impl<T: Decode> Decode for List<T> {
     const EXPECTED: &'static str = "a list";
     const KEYS: &'static [Key] = T::KEYS;
+
+    fn form() -> Form {
+        Form::List(Box::new(T::form()))
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let DeValue::Array(elements) = value.get_ref() else {
@@ -39,6 +44,10 @@ pub(crate) struct OneOrMany<T>(pub(crate) Vec<Located<T>>);
 impl<T: Decode> Decode for OneOrMany<T> {
     const EXPECTED: &'static str = T::EXPECTED;
 
+    fn form() -> Form {
+        Form::OneOrMany(Box::new(T::form()))
+    }
+
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         if value.get_ref().is_array() {
             return List::decode(value, reader).map(|List(list)| Self(list));
@@ -55,6 +64,20 @@ pub(crate) struct Tables<T>(pub(crate) Vec<T>);
 impl<T: Table> Decode for Tables<T> {
     const EXPECTED: &'static str = T::EXPECTED;
     const KEYS: &'static [Key] = T::KEYS;
+
+    fn form() -> Form {
+        Form::List(Box::new(T::form()))
+    }
+
+    /// Each table is told of by its number in the order of the files, from 0.
+    fn tell(&self, path: &mut Vec<String>, told: &mut Told<'_>) {
+        for (index, table) in self.0.iter().enumerate() {
+            path.push(index.to_string());
+            told(path, table.place());
+            table.tell(path, told);
+            path.pop();
+        }
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let DeValue::Array(elements) = value.get_ref() else {
@@ -104,6 +127,19 @@ impl<T> Named<T> {
 impl<T: Table> Decode for Named<T> {
     const EXPECTED: &'static str = "a table of tables";
     const KEYS: &'static [Key] = T::KEYS;
+
+    fn form() -> Form {
+        Form::Named(Box::new(T::form()))
+    }
+
+    fn tell(&self, path: &mut Vec<String>, told: &mut Told<'_>) {
+        for (name, table) in &self.tables {
+            path.push(name.clone());
+            told(path, table.place);
+            table.value.tell(path, told);
+            path.pop();
+        }
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let mut named = Self {

@@ -11,6 +11,7 @@ use toml::de::{DeString, DeValue};
 
 use crate::config::diagnostic::{Diagnostics, FileId, Place};
 use crate::config::env::Env;
+use crate::config::schema::form::Form;
 
 /// What reading needs: the file that is read, the environment, and where mistakes go.
 pub(crate) struct Reader<'a> {
@@ -32,6 +33,9 @@ pub(crate) trait Decode: Sized {
     /// The keys of the tables that this value consists of; none for other values.
     const KEYS: &'static [Key] = &[];
 
+    /// What such a value looks like.
+    fn form() -> Form;
+
     /// Reads the value. `None`: it is wrong, and that has been told.
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self>;
 
@@ -43,7 +47,13 @@ pub(crate) trait Decode: Sized {
     ) -> Result<(), DefinedTwice> {
         Err(DefinedTwice)
     }
+
+    /// Tells of every key that was found below this value. `path` is that of the value.
+    fn tell(&self, _path: &mut Vec<String>, _told: &mut Told<'_>) {}
 }
+
+/// Takes the path of a key that was found, and where its value stands.
+pub(crate) type Told<'a> = dyn FnMut(&[String], Place) + 'a;
 
 /// The key cannot be defined a second time.
 pub(crate) struct DefinedTwice;
@@ -57,6 +67,8 @@ pub(crate) struct Key {
     pub(crate) docs: &'static str,
     /// The keys below it, if its value is a table.
     pub(crate) keys: &'static [Key],
+    /// What its value looks like.
+    pub(crate) form: fn() -> Form,
 }
 
 /// A value with where it stands.
@@ -122,6 +134,17 @@ impl<T> Field<T> {
 }
 
 impl<T: Decode> Field<T> {
+    /// Tells of this key, whose name it is, and of those below it.
+    pub(crate) fn tell(&self, name: &str, path: &mut Vec<String>, told: &mut Told<'_>) {
+        let Self::Given { value, .. } = self else {
+            return;
+        };
+        path.push(name.to_owned());
+        told(path, value.place);
+        value.value.tell(path, told);
+        path.pop();
+    }
+
     /// Reads one key of a table into this field.
     pub(crate) fn read(
         &mut self,

@@ -5,6 +5,7 @@ use toml::de::DeValue;
 
 use crate::config::schema::collection::OneOrMany;
 use crate::config::schema::decode::{Decode, DefinedTwice, Located, Reader, mismatch};
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::Text;
 use crate::http::error_page::Statuses;
 
@@ -14,6 +15,13 @@ pub(crate) struct Errors(pub(crate) Vec<(Statuses, Vec<Located<Text>>)>);
 
 impl Decode for Errors {
     const EXPECTED: &'static str = "a table, `[errors]`";
+
+    fn form() -> Form {
+        Form::Map {
+            names: "^([45][0-9]{2}|[45]xx)$",
+            values: Box::new(OneOrMany::<Text>::form()),
+        }
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let mut errors = Self::default();

@@ -7,7 +7,8 @@ use toml::de::DeValue;
 use crate::config::model::FeedKind;
 use crate::config::schema::collection::List;
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
-use crate::config::schema::opening::{ForwardedField, Greeting};
+use crate::config::schema::form::Form;
+use crate::config::schema::opening::{ForwardedField, Greeting, Subprotocol};
 use crate::config::schema::scalar::{Refusal, Scalar, Text};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::config::schema::url::{self, Url};
@@ -190,24 +191,6 @@ impl Scalar for Template {
     }
 }
 
-/// The name of a subprotocol: a token (RFC 6455 §4.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Subprotocol(pub(crate) String);
-
-impl Scalar for Subprotocol {
-    const EXPECTED: &'static str = "a subprotocol's name";
-
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if text.is_empty() || !text.bytes().all(token) {
-            return Err(Refusal::malformed(
-                "it must be a token, without spaces and separators",
-            ));
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
 /// A value that may be kept elsewhere.
 #[derive(Debug)]
 pub(crate) enum Secret {
@@ -222,6 +205,10 @@ pub(crate) enum Secret {
 impl Decode for Secret {
     const EXPECTED: &'static str =
         "a string, or a secret, `{ file = \"…\" }` or `{ credential = \"…\" }`";
+
+    fn form() -> Form {
+        Form::Either(vec![Form::Secret, SecretSource::form()])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {
@@ -261,6 +248,13 @@ pub(crate) struct Headers(pub(crate) Vec<(HeaderName, Located<Secret>)>);
 impl Decode for Headers {
     const EXPECTED: &'static str = "a table of header fields";
     const KEYS: &'static [Key] = &[];
+
+    fn form() -> Form {
+        Form::Map {
+            names: ".",
+            values: Box::new(Secret::form()),
+        }
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         decode_fields(value, reader, field_name).map(Self)

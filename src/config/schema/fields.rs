@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use crate::config::schema::collection::List;
 use crate::config::schema::decode::{Decode, Located, Reader};
 use crate::config::schema::feed::{Secret, decode_fields};
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{Refusal, Scalar};
 use crate::config::schema::table::table;
 
@@ -40,6 +41,13 @@ pub(crate) struct Fields(pub(crate) Vec<(HeaderName, Located<Secret>)>);
 
 impl Decode for Fields {
     const EXPECTED: &'static str = "a table of header fields";
+
+    fn form() -> Form {
+        Form::Map {
+            names: ".",
+            values: Box::new(Secret::form()),
+        }
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         decode_fields(value, reader, field_name).map(Self)

@@ -5,6 +5,7 @@ use toml::de::DeValue;
 
 use crate::config::model::{self, Binary, Newline, Start};
 use crate::config::schema::decode::{Decode, Reader, mismatch};
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Word};
 use crate::config::schema::table::{Table, table};
 use crate::config::units::{DAY, KIB, MIB, Period, Size};
@@ -142,6 +143,10 @@ pub(crate) struct StartAt(pub(crate) Start);
 impl Decode for StartAt {
     const EXPECTED: &'static str = "a place to start: a word, or `{ replay = 100 }`";
 
+    fn form() -> Form {
+        Form::Either(vec![<OneOf<Start> as Decode>::form(), StartTable::form()])
+    }
+
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {
             DeValue::String(_) => OneOf::decode(value, reader).map(|OneOf(start)| Self(start)),
@@ -175,6 +180,13 @@ pub(crate) struct Past(Start);
 
 impl Decode for Past {
     const EXPECTED: &'static str = "a number of events, or a duration such as \"5m\"";
+
+    fn form() -> Form {
+        Form::Either(vec![
+            Integer::<1, 10_000_000>::form(),
+            <Period<100, { 30 * DAY }> as Decode>::form(),
+        ])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {

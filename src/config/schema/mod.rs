@@ -14,6 +14,7 @@ pub(crate) mod dns;
 pub(crate) mod errors;
 pub(crate) mod feed;
 pub(crate) mod fields;
+pub(crate) mod form;
 pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod mapping;
@@ -34,6 +35,7 @@ use toml::de::DeValue;
 
 use crate::config::schema::collection::{List, Named, Tables};
 use crate::config::schema::decode::{Decode, DefinedTwice, Located, Reader, mismatch};
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::Text;
 use crate::config::schema::table::table;
 
@@ -80,6 +82,10 @@ pub(crate) struct Include(pub(crate) Vec<Located<Text>>);
 
 impl Decode for Include {
     const EXPECTED: &'static str = "a list of paths";
+
+    fn form() -> Form {
+        Form::List(Box::new(Form::Text("a path, `*` in a file's name")))
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         if !value.get_ref().is_array() {

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use crate::config::model;
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
 use crate::config::schema::feed;
+use crate::config::schema::form::Form;
 use crate::config::schema::mapping::Pointer;
 use crate::config::schema::scalar::{Refusal, Scalar, Text};
 use crate::config::schema::table::{Table, decode_table, table};
@@ -68,6 +69,24 @@ impl Scalar for RequestText {
     }
 }
 
+/// The name of a subprotocol: a token (RFC 6455 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subprotocol(pub(crate) String);
+
+impl Scalar for Subprotocol {
+    const EXPECTED: &'static str = "a subprotocol's name";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if text.is_empty() || !text.bytes().all(token) {
+            return Err(Refusal::malformed(
+                "it must be a token, without spaces and separators",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// A field of the client's request that may be passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ForwardedField(pub(crate) HeaderName);
@@ -87,6 +106,10 @@ pub(crate) struct Greeting(pub(crate) model::Greeting);
 impl Decode for Greeting {
     const EXPECTED: &'static str = <RequestText as Scalar>::EXPECTED;
     const KEYS: &'static [Key] = GreetingTable::KEYS;
+
+    fn form() -> Form {
+        Form::Either(vec![<RequestText as Decode>::form(), GreetingTable::form()])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use crate::config::model::Verdict;
 use crate::config::schema::decode::{Decode, Key, Reader, mismatch};
 use crate::config::schema::feed::PostUrl;
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{Refusal, Scalar};
 use crate::config::schema::table::table;
 use crate::config::units::{MIB, MINUTE, Period, RateLimit, Size};
@@ -68,6 +69,13 @@ pub(crate) struct CloseMap(pub(crate) Vec<(u16, Verdict)>);
 impl Decode for CloseMap {
     const EXPECTED: &'static str = "a table of close codes, `{ 4401 = 401 }`";
     const KEYS: &'static [Key] = &[];
+
+    fn form() -> Form {
+        Form::Map {
+            names: "^[1-4][0-9]{3}$",
+            values: Box::new(Form::Integer { min: 204, max: 410 }),
+        }
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let DeValue::Table(codes) = value.get_ref() else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::config::model::Sender;
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{Refusal, Scalar};
 use crate::http::provenance;
 
@@ -19,6 +20,13 @@ const FORM: &str =
 
 impl<const MAX: u32> Scalar for Frequency<MAX> {
     const EXPECTED: &'static str = "a rate such as \"20/s\"";
+
+    fn form() -> Form {
+        Form::Rate {
+            max: MAX,
+            windows: &["/s", "/m", "/h"],
+        }
+    }
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         if text == "0" {

@@ -8,12 +8,18 @@ use toml::de::DeValue;
 
 use crate::config::env;
 use crate::config::schema::decode::{Decode, Reader, mismatch};
+use crate::config::schema::form::Form;
 use crate::config::spelling;
 
 /// A value that is written as a string and parsed at once.
 pub(crate) trait Scalar: Sized {
     /// What is expected, with its article: "a duration such as …".
     const EXPECTED: &'static str;
+
+    /// What such a value looks like.
+    fn form() -> Form {
+        Form::Text(Self::EXPECTED)
+    }
 
     /// Parses the string, in which variables have been put.
     fn parse(text: &str) -> Result<Self, Refusal>;
@@ -75,6 +81,10 @@ pub(crate) struct Text {
 impl Decode for Text {
     const EXPECTED: &'static str = "a string";
 
+    fn form() -> Form {
+        Form::Text("a string")
+    }
+
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         text(value, Self::EXPECTED, reader)
     }
@@ -116,6 +126,10 @@ fn text(value: &Spanned<DeValue<'_>>, expected: &str, reader: &mut Reader<'_>) -
 impl<T: Scalar> Decode for T {
     const EXPECTED: &'static str = <T as Scalar>::EXPECTED;
 
+    fn form() -> Form {
+        <T as Scalar>::form()
+    }
+
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let expected = <T as Scalar>::EXPECTED;
         let text = text(value, expected, reader)?;
@@ -150,6 +164,10 @@ impl<T: Scalar> Decode for T {
 impl Decode for bool {
     const EXPECTED: &'static str = "true or false";
 
+    fn form() -> Form {
+        Form::Boolean
+    }
+
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let found = value.get_ref().as_bool();
         if found.is_none() {
@@ -165,6 +183,10 @@ pub(crate) struct Integer<const MIN: u64, const MAX: u64>(pub(crate) u64);
 
 impl<const MIN: u64, const MAX: u64> Decode for Integer<MIN, MAX> {
     const EXPECTED: &'static str = "a whole number";
+
+    fn form() -> Form {
+        Form::Integer { min: MIN, max: MAX }
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let Some(integer) = value.get_ref().as_integer() else {
@@ -200,6 +222,10 @@ pub(crate) struct OneOf<T>(pub(crate) T);
 
 impl<T: Word> Scalar for OneOf<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+
+    fn form() -> Form {
+        Form::Words(T::WORDS.iter().map(|(word, _)| *word).collect())
+    }
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {

@@ -109,8 +109,20 @@ macro_rules! table {
                     name: crate::config::schema::table::key_name(stringify!($key)),
                     docs: concat!($($key_doc, "\n"),+),
                     keys: <$type as crate::config::schema::decode::Decode>::KEYS,
+                    form: <$type as crate::config::schema::decode::Decode>::form,
                 }, )+
             ];
+
+            fn form() -> crate::config::schema::form::Form {
+                crate::config::schema::form::Form::Table {
+                    docs: concat!($($doc, "\n"),+),
+                    keys: <Self as crate::config::schema::decode::Decode>::KEYS,
+                }
+            }
+
+            fn tell(&self, path: &mut Vec<String>, told: &mut crate::config::schema::decode::Told<'_>) {
+                $( self.$key.tell(crate::config::schema::table::key_name(stringify!($key)), path, told); )+
+            }
 
             fn decode(
                 value: &toml::Spanned<toml::de::DeValue<'_>>,

@@ -6,7 +6,8 @@ use toml::de::DeValue;
 use crate::config::model::{Demand, TlsVersion};
 use crate::config::schema::collection::Tables;
 use crate::config::schema::decode::{Decode, Located, Reader, mismatch};
-use crate::config::schema::feed::Secret;
+use crate::config::schema::feed::{Secret, SecretSource};
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{OneOf, Text, Word};
 use crate::config::schema::table::table;
 use crate::config::units::{DAY, SECOND, TimeLimit};
@@ -95,6 +96,10 @@ pub(crate) enum PemFile {
 
 impl Decode for PemFile {
     const EXPECTED: &'static str = "a path, `{ file = \"…\" }` or `{ credential = \"…\" }`";
+
+    fn form() -> Form {
+        Form::Either(vec![Form::Text("a path"), SecretSource::form()])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         if !matches!(value.get_ref(), DeValue::String(_) | DeValue::Table(_)) {

@@ -10,6 +10,7 @@ use crate::config::model::ProxyVersion;
 use crate::config::schema::balance::{Cookie, Health, Passive, Policy};
 use crate::config::schema::collection::List;
 use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatch};
+use crate::config::schema::form::Form;
 use crate::config::schema::scalar::{Integer, OneOf, Refusal, Scalar, Text, Word};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::config::schema::tls::PemFile;
@@ -139,6 +140,10 @@ pub(crate) struct Server {
 impl Decode for Server {
     const EXPECTED: &'static str = <ServerUrl as Scalar>::EXPECTED;
     const KEYS: &'static [Key] = ServerTable::KEYS;
+
+    fn form() -> Form {
+        Form::Either(vec![<ServerUrl as Decode>::form(), ServerTable::form()])
+    }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         match value.get_ref() {
