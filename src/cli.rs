@@ -1,6 +1,7 @@
 //! The command line: subcommands and flags. What they do is elsewhere, but for those that only ask a running process.
 
 mod ask;
+pub mod doctor;
 pub mod explain;
 pub mod reload;
 pub mod schema;
@@ -82,6 +83,11 @@ pub enum Command {
         #[arg(long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
+    /// Open an event stream and a WebSocket through all proxies on the way, as a browser would, and tell what holds them
+    /// back or cuts them, and what to change.
+    ///
+    /// Exit codes: 0, no problem; 1, problems; 2, no connection.
+    Doctor(doctor::Doctor),
     /// A part of a restart: starts the program that this one names.
     #[command(name = handover::step::NAME, hide = true)]
     StartSuccessor,
@@ -133,6 +139,22 @@ mod tests {
         Cli::try_parse_from(line.split(' '))
             .map(|cli| cli.command)
             .map_err(|error| exit_code(error.kind()))
+    }
+
+    fn doctor(url: Option<&str>, time: Option<&str>, serve: Option<&str>) -> doctor::Doctor {
+        doctor::Doctor {
+            url: url.map(str::to_owned),
+            sse: false,
+            websocket: false,
+            both: false,
+            time: time.map(str::to_owned),
+            headers: Vec::new(),
+            insecure: false,
+            ca: None,
+            resolve: None,
+            json: false,
+            serve: serve.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -190,6 +212,14 @@ mod tests {
                 },
             ),
             ("streamgate schema", Command::Schema),
+            (
+                "streamgate doctor https://a.test --for 90s",
+                Command::Doctor(doctor(Some("https://a.test"), Some("90s"), None)),
+            ),
+            (
+                "streamgate doctor --serve",
+                Command::Doctor(doctor(None, None, Some(doctor::DEFAULT_SERVE))),
+            ),
             ("streamgate start-successor", Command::StartSuccessor),
             ("streamgate demo", Command::Demo { port: 8443 }),
             ("streamgate demo --port 9000", Command::Demo { port: 9000 }),
@@ -212,6 +242,9 @@ mod tests {
             ("streamgate explain app.example.org/x", EXIT_USAGE),
             ("streamgate explain https://a --method A/B", EXIT_USAGE),
             ("streamgate demo --port 65536", EXIT_USAGE),
+            ("streamgate doctor", EXIT_USAGE),
+            ("streamgate doctor https://a.test --serve", EXIT_USAGE),
+            ("streamgate doctor https://a.test --sse --both", EXIT_USAGE),
             ("streamgate --help", 0),
             ("streamgate demo --help", 0),
             ("streamgate --version", 0),

@@ -21,7 +21,7 @@
 //! A module uses the lines below it, and on its own line only what stands to its left; a test holds it to that.
 //!
 //! ```text
-//! 7  server  cli  demo  packaging  main
+//! 7  server  cli  demo  doctor  packaging  main
 //! 6  listen  admin
 //! 5  service
 //! 4  snapshot
@@ -35,6 +35,7 @@ pub mod server;
 
 pub mod cli;
 pub mod demo;
+pub mod doctor;
 #[cfg(feature = "packaging")]
 pub mod packaging;
 

@@ -10,7 +10,7 @@ use streamgate::observe::log;
 use streamgate::respond::chain;
 use streamgate::server::{self, Origin};
 use streamgate::tls::certificates::Certificate;
-use streamgate::{demo, tls};
+use streamgate::{demo, doctor, tls};
 
 /// The configuration is wrong (sysexits: EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Explain(options) => explain::run(options),
         Command::Schema => schema::run(),
         Command::Demo { port } => run_demo(port),
+        Command::Doctor(asked) => doctor::run(&asked),
         Command::StartSuccessor => step::run(),
         #[cfg(feature = "packaging")]
         Command::Generate { directory } => match streamgate::packaging::generate(&directory) {

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["snapshot"],
     &["service"],
     &["listen", "admin"],
-    &["server", "cli", "demo", "packaging", "main"],
+    &["server", "cli", "demo", "doctor", "packaging", "main"],
 ];
 
 fn place(module: &str) -> Option<(usize, usize)> {

@@ -50,6 +50,7 @@ mod clients;
 mod config;
 mod connections;
 mod docs;
+mod doctor;
 mod drain;
 mod errors;
 mod event_stream;

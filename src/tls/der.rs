@@ -12,13 +12,19 @@ const VERSION: u8 = 0xa0;
 
 /// What follows a certificate's issuer: its validity, its subject, its key and more (RFC 5280 §4.1).
 pub(super) fn behind_issuer(certificate: &[u8]) -> Option<&[u8]> {
+    let (_issuer, rest) = expect(SEQUENCE, from_issuer(certificate)?)?;
+    Some(rest)
+}
+
+/// A certificate's issuer and what follows it.
+pub(super) fn from_issuer(certificate: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = expect(SEQUENCE, certificate)?;
     let (mut fields, _) = expect(SEQUENCE, certificate)?;
     if let Some((_version, rest)) = expect(VERSION, fields) {
         fields = rest;
     }
-    // The serial number, the signature's algorithm, the issuer.
-    for tag in [INTEGER, SEQUENCE, SEQUENCE] {
+    // The serial number, the signature's algorithm.
+    for tag in [INTEGER, SEQUENCE] {
         (_, fields) = expect(tag, fields)?;
     }
     Some(fields)

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod client;
 pub mod client_auth;
 mod der;
+pub mod described;
 mod http2_stream;
 pub mod peer;
 pub mod sni;

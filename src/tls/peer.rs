@@ -69,7 +69,12 @@ impl ClientCertificate {
 /// The subject as RFC 4514 writes it: the most special part first.
 fn subject(certificate: &[u8]) -> Option<String> {
     let (_validity, rest) = expect(SEQUENCE, behind_issuer(certificate)?)?;
-    let (mut parts, _) = expect(SEQUENCE, rest)?;
+    distinguished_name(rest)
+}
+
+/// The name that `bytes` begin with, as RFC 4514 writes it.
+pub(super) fn distinguished_name(bytes: &[u8]) -> Option<String> {
+    let (mut parts, _) = expect(SEQUENCE, bytes)?;
     let mut written = Vec::new();
     while !parts.is_empty() {
         let (mut attributes, rest) = expect(SET, parts)?;

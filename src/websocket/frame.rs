@@ -14,6 +14,13 @@ pub fn ping(sender: Sender, payload: &PingPayload) -> Vec<u8> {
     control(sender, Opcode::Ping, payload)
 }
 
+/// The answer to a ping: its payload, as far as a control frame may be long.
+#[must_use]
+pub fn pong(sender: Sender, payload: &[u8]) -> Vec<u8> {
+    let end = payload.len().min(MAX_CONTROL as usize);
+    control(sender, Opcode::Pong, &payload[..end])
+}
+
 /// A Close with a code and a few words; the words end where a control frame must.
 #[must_use]
 pub fn close(sender: Sender, code: u16, reason: &str) -> Vec<u8> {
@@ -63,6 +70,8 @@ mod tests {
         for sender in [Sender::Client, Sender::Server] {
             for frame in [
                 ping(sender, b"12345678"),
+                pong(sender, b"12345678"),
+                pong(sender, &[b'a'; 300]),
                 close(sender, 1001, "going away"),
                 close(sender, 1001, &"ü".repeat(100)),
             ] {
