@@ -46,6 +46,7 @@ mod browser;
 mod clients;
 mod config;
 mod connections;
+mod dashboard;
 mod drain;
 mod errors;
 mod event_stream;

@@ -6,6 +6,7 @@
 //! Unix socket only asks for a change ([`control`]).
 
 pub mod control;
+mod dashboard;
 mod health;
 mod metrics;
 mod serve;
@@ -196,6 +197,14 @@ impl Admin {
         let sockets = self.tcp.iter();
         let sockets = sockets.flat_map(|listening| &listening.to_hand_over);
         sockets.map(handover::Socket::try_clone).collect()
+    }
+
+    /// Accepts no more over TCP: who comes now is for the process that follows, which accepts from the same socket. Were there two,
+    /// it would be chance which of them answers.
+    pub fn step_back(&mut self) {
+        if let Some(listening) = self.tcp.take() {
+            listening.removed.cancel();
+        }
     }
 
     /// From now on it is told that the process drains.

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::control::{self, Access};
-use super::{State, health, metrics};
+use super::{State, dashboard, health, metrics};
 
 /// For the head of the request.
 const HEAD: Duration = Duration::from_secs(10);
@@ -40,7 +40,10 @@ where
         let (method, uri) = (request.method(), request.uri());
         let response = match uri.path() {
             "/api/reload" => control::reload(method, uri, access, state).await,
-            path => answer(method, path, state),
+            path => match dashboard::answer(method, path, request.headers()) {
+                Some(page) => page,
+                None => answer(method, path, state),
+            },
         };
         Ok::<_, Infallible>(guarded(response))
     });
@@ -74,10 +77,12 @@ fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
     }
 }
 
-/// Nothing of it is kept, or taken for something else.
+/// Nothing of it is kept, where it does not say so itself, or taken for something else.
 fn guarded(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     response
