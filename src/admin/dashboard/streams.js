@@ -5,7 +5,7 @@ import { Table, announce, buttonCell, byId, make, say, twoLines } from './dom.js
 import { allowed, consent, mark, open } from './dialogs.js';
 import { NONE, bytes, clock, count, kind, several, span } from './format.js';
 
-const PAGE = 50;
+const PAGE = 25;
 /** Typing is over when nothing came for so long, in milliseconds. */
 const TYPED = 250;
 
