@@ -1,6 +1,9 @@
 //! The command line: subcommands and flags. What they do is elsewhere, but for those that only ask a running process.
 
+mod ask;
 pub mod reload;
+pub mod streams;
+mod table;
 
 use std::path::PathBuf;
 use std::process;
@@ -47,6 +50,16 @@ pub enum Command {
             default_value = "/etc/streamgate/streamgate.toml"
         )]
         config: PathBuf,
+    },
+    /// Show the live streams of the process that runs, or close some.
+    #[command(args_conflicts_with_subcommands = true)]
+    Streams {
+        /// What else to do than to show them.
+        #[command(subcommand)]
+        action: Option<streams::Action>,
+        /// Which are shown, and how.
+        #[command(flatten)]
+        shown: streams::Shown,
     },
     /// Read configurations and tell every mistake, with its place and a hint.
     Check {
@@ -141,6 +154,27 @@ mod tests {
                     config: "a.toml".into(),
                 },
             ),
+            (
+                "streamgate streams --kind tunnel --json --config a.toml",
+                Command::Streams {
+                    action: None,
+                    shown: streams::Shown {
+                        kind: Some("tunnel".into()),
+                        json: true,
+                        ..streams::Shown::of("a.toml")
+                    },
+                },
+            ),
+            (
+                "streamgate streams close 0a1b --config a.toml",
+                Command::Streams {
+                    action: Some(streams::Action::Close {
+                        ids: vec!["0a1b".into()],
+                        config: "a.toml".into(),
+                    }),
+                    shown: streams::Shown::of("/etc/streamgate/streamgate.toml"),
+                },
+            ),
             ("streamgate start-successor", Command::StartSuccessor),
             ("streamgate demo", Command::Demo { port: 8443 }),
             ("streamgate demo --port 9000", Command::Demo { port: 9000 }),
@@ -155,6 +189,8 @@ mod tests {
             ("streamgate", EXIT_USAGE),
             ("streamgate serve", EXIT_USAGE),
             ("streamgate check", EXIT_USAGE),
+            ("streamgate streams close", EXIT_USAGE),
+            ("streamgate streams --route /a close 0a1b", EXIT_USAGE),
             ("streamgate run a.toml", EXIT_USAGE),
             ("streamgate demo --port 0", EXIT_USAGE),
             ("streamgate demo --port 65536", EXIT_USAGE),

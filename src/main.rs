@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use streamgate::cli::{Cli, Command, reload};
+use streamgate::cli::{Cli, Command, reload, streams};
 use streamgate::config::{self, BuiltIn, Config, ProcessEnv};
 use streamgate::lifecycle::handover::step;
 use streamgate::observe::log;
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     match Cli::parse_or_exit().command {
         Command::Run { config } => run(&config),
         Command::Reload { plan, config } => reload::run(&config, plan),
+        Command::Streams { action, shown } => streams::run(action.as_ref(), &shown),
         Command::Check { files } => check(&files),
         Command::Demo { port } => run_demo(port),
         Command::StartSuccessor => step::run(),

@@ -20,6 +20,9 @@ mod harness;
 
 mod actions;
 mod admin;
+mod admin_access;
+mod admin_api;
+mod admin_live;
 mod auth;
 mod auth_browser;
 mod auth_forward;
@@ -83,6 +86,7 @@ mod sse_clients;
 mod sse_curl;
 mod sse_resume;
 mod sse_stalled;
+mod streams_command;
 mod tls;
 mod tls_names;
 mod trust;

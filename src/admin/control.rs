@@ -1,27 +1,23 @@
 //! What the operator may ask the process to do: `/api/reload`.
 //!
-//! A wish goes to whoever reloads and waits for the answer; it is done there, one after another. Here is only who may wish
-//! what: whoever reaches the TCP address may read how the last reload went, and only the Unix socket takes wishes.
+//! A wish goes to whoever reloads and waits for the answer; it is done there, one after another. Here is only
+//! what is asked for; who may ask is decided before (`api/access`).
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ALLOW;
-use http::{HeaderValue, Method, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http::{StatusCode, Uri};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::State;
-use super::serve::{body, text};
+use super::answer::{Answer, Answered, JSON, Refusal, body};
 
 /// Wishes that wait at the same time: one of each connection.
 const WISHES: usize = super::CONNECTIONS;
 
 /// How long a wish may wait for its turn and its answer.
 const LIMIT: Duration = Duration::from_secs(25);
-
-const JSON: &str = "application/json";
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,52 +80,29 @@ pub(super) fn channel() -> (mpsc::Sender<Ask>, Asks) {
     (wishes, Asks(asks))
 }
 
-/// What a connection may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// Look.
-    Read,
-    /// Look, and wish.
-    Change,
-}
-
-/// Answers `/api/reload`.
-pub(super) async fn reload(
-    method: &Method,
-    uri: &Uri,
-    access: Access,
-    state: &State,
-) -> Response<Full<Bytes>> {
-    let wish = match (method, uri.query()) {
-        (&Method::GET | &Method::HEAD, _) => return last(state),
-        (&Method::POST, None) => Wish::Reload,
-        (&Method::POST, Some("plan")) => Wish::Plan,
-        (&Method::POST, Some(_)) => {
-            return text(StatusCode::BAD_REQUEST, "the query may be `plan`\n");
-        }
-        _ => {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-            let allowed = HeaderValue::from_static("GET, HEAD, POST");
-            response.headers_mut().insert(ALLOW, allowed);
-            return response;
-        }
+/// `POST /api/reload`, and with `?plan` only what it would do.
+pub(super) async fn reload(uri: &Uri, state: &State) -> Answered {
+    let wish = match uri.query() {
+        None => Wish::Reload,
+        Some("plan") => Wish::Plan,
+        Some(_) => return Err(Refusal::bad_request("the query may be `plan`")),
     };
-    if access == Access::Read {
-        let why = "changes are made over the admin socket, by the same user or root\n";
-        return text(StatusCode::FORBIDDEN, why);
-    }
-    let busy = "the process is stopping, or has too much to reload\n";
+    let busy = || {
+        let why = "the process is stopping, or has too much to reload";
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    };
     let (answer, told) = oneshot::channel();
     if state.wishes.try_send(Ask { wish, answer }).is_err() {
-        return text(StatusCode::SERVICE_UNAVAILABLE, busy);
+        return Err(busy());
     }
     match timeout(LIMIT, told).await {
-        Ok(Ok(told)) => body(told.status, JSON, told.json),
-        Ok(Err(_)) | Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, busy),
+        Ok(Ok(told)) => Ok(body(told.status, JSON, told.json)),
+        Ok(Err(_)) | Err(_) => Err(busy()),
     }
 }
 
-fn last(state: &State) -> Response<Full<Bytes>> {
+/// `GET /api/reload`: how the last one went.
+pub(super) fn last(state: &State) -> Answer {
     let last = state.last.borrow().clone();
     let none = Bytes::from_static(b"{\"outcome\":\"none\"}\n");
     body(StatusCode::OK, JSON, last.unwrap_or(none))

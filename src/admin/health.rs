@@ -1,18 +1,16 @@
 //! How the process is: `/healthz` for whoever would restart it, `/readyz` for whoever sends it clients.
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 
-use super::serve::text;
+use super::answer::{Answer, text};
 
 /// 200: whoever can answer lives.
-pub(super) fn alive() -> Response<Full<Bytes>> {
+pub(super) fn alive() -> Answer {
     text(StatusCode::OK, "ok\n")
 }
 
 /// 200 while clients are taken, 503 once it drains.
-pub(super) fn ready(is_draining: bool) -> Response<Full<Bytes>> {
+pub(super) fn ready(is_draining: bool) -> Answer {
     if is_draining {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }

@@ -1,16 +1,14 @@
 //! `/metrics`: what was counted, with what the process knows at this moment.
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 
 use super::Shown;
-use super::serve::body;
+use super::answer::{Answer, body};
 use crate::bridge::log::Budget;
 use crate::observe::metrics::{CONTENT_TYPE, LogMemory, Server, Standing};
 use crate::snapshot::Snapshot;
 
-pub(super) fn expose(shown: &Shown, is_draining: bool) -> Response<Full<Bytes>> {
+pub(super) fn expose(shown: &Shown, is_draining: bool) -> Answer {
     let snapshot = shown.shared.load();
     let standing = Standing {
         connections: shown.permits.in_use(),

@@ -2,11 +2,14 @@
 //!
 //! It runs on the process's own thread, beside reloads and health checks, so that no worker has anything to do with it, and
 //! it goes on through a drain, to its very end. Owns its listening sockets across reloads, like [`listen`](crate::listen).
-//! Invariants: connections and what they may take of time are bounded; a request over TCP changes nothing, and one over the
-//! Unix socket only asks for a change ([`control`]).
+//! Invariants: connections and what they may take of time are bounded; who may see and change what is decided in one place
+//! (`api/access`), and what is the workers' own is asked of them ([`errand`](crate::lifecycle::errand)).
 
+mod answer;
+mod api;
 pub mod control;
 mod dashboard;
+mod door;
 mod health;
 mod metrics;
 mod serve;
@@ -16,33 +19,35 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::model;
+use crate::lifecycle::errand::Crew;
 use crate::lifecycle::handover;
 use crate::lifecycle::tasks;
 use crate::limits::Permits;
 use crate::listen::{BindError, Bound, Inherited};
 use crate::net::ListenAddr;
-use crate::observe::log::DroppedLines;
+use crate::observe::log::{DroppedLines, Verbosity};
 use crate::observe::metrics::Metrics;
 use crate::snapshot::Snapshot;
-use control::{Access, Ask, Asks};
+use api::live::History;
+use api::log::Temporary;
+use control::{Ask, Asks};
+use door::{Door, accept};
 use unix::Socket;
 
 pub use unix::{Living, SocketError};
 
 /// Connections at the same time on each of its sockets, so that nobody on one keeps others from the other. More wait in the kernel.
 const CONNECTIONS: usize = 32;
-
-/// How long accepting pauses when the process has run out of something.
-const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// What the process shows.
 pub struct Shown {
@@ -52,6 +57,8 @@ pub struct Shown {
     pub permits: Permits,
     /// The log.
     pub dropped: DroppedLines,
+    /// What is logged.
+    pub verbosity: Verbosity,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -63,6 +70,13 @@ struct State {
     wishes: mpsc::Sender<Ask>,
     /// How the last reload went, as JSON.
     last: RefCell<Option<Bytes>>,
+    /// The workers, once they are there.
+    crew: RefCell<Crew>,
+    /// When the process began.
+    began: (Instant, SystemTime),
+    history: History,
+    /// What ends a level of the log that was set for a time.
+    level: RefCell<Option<Temporary>>,
     /// Cancelled when the process ends.
     over: CancellationToken,
 }
@@ -108,6 +122,9 @@ pub enum AdminError {
 
 impl Admin {
     /// Without a listener; and where the wishes of the operator come out.
+    ///
+    /// # Panics
+    /// Outside of a `LocalSet`, as [`tasks::spawn`].
     #[must_use]
     pub fn new(shown: Shown) -> (Self, Asks) {
         let (wishes, asks) = control::channel();
@@ -116,10 +133,16 @@ impl Admin {
             draining: Cell::new(false),
             wishes,
             last: RefCell::new(None),
+            crew: RefCell::default(),
+            began: (Instant::now(), SystemTime::now()),
+            history: History::default(),
+            level: RefCell::new(None),
             over: CancellationToken::new(),
         };
+        let state = Rc::new(state);
+        drop(tasks::spawn(api::live::record(state.clone())));
         let admin = Self {
-            state: Rc::new(state),
+            state,
             tcp: None,
             unix: None,
             living: Living::Spare,
@@ -184,9 +207,15 @@ impl Admin {
         self.living = Living::Spare;
     }
 
+    /// From now on these workers are asked for what is their own.
+    pub fn reaches(&self, crew: Crew) {
+        self.state.crew.replace(crew);
+    }
+
     /// How the last reload went, as JSON.
     pub fn reloaded(&self, json: Bytes) {
         self.state.last.replace(Some(json));
+        self.state.history.reloaded();
     }
 
     /// Takes the copies of its sockets that are for the next process.
@@ -215,6 +244,7 @@ impl Admin {
     /// Ends the listener and its connections.
     pub fn end(self) {
         self.state.over.cancel();
+        drop(self.state.level.take());
     }
 
     fn begin(&mut self, address: ListenAddr, bound: Bound) {
@@ -266,75 +296,5 @@ impl Admin {
             Err(error) => tracing::error!(%error, "the admin socket cannot be used"),
         }
         self.unix = Some(UnixListening { socket, removed });
-    }
-}
-
-/// What is accepted on.
-enum Door {
-    Tcp(TcpListener),
-    /// With the user whose process this is.
-    Unix(UnixListener, u32),
-}
-
-/// Who has come in.
-enum Visitor {
-    Tcp(TcpStream),
-    Unix(UnixStream, Access),
-}
-
-impl Door {
-    /// # Cancel safety
-    /// No connection is lost when it is dropped.
-    async fn next(&self) -> io::Result<Visitor> {
-        match self {
-            Self::Tcp(socket) => socket.accept().await.map(|(tcp, _)| Visitor::Tcp(tcp)),
-            Self::Unix(socket, owner) => {
-                let (unix, _) = socket.accept().await?;
-                let may_change = |user: u32| user == *owner || user == 0;
-                let access = match unix.peer_cred() {
-                    Ok(peer) if may_change(peer.uid()) => Access::Change,
-                    Ok(_) | Err(_) => Access::Read,
-                };
-                Ok(Visitor::Unix(unix, access))
-            }
-        }
-    }
-}
-
-async fn accept(door: Door, state: Rc<State>, removed: CancellationToken) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let next = async {
-            let permit = connections.clone().acquire_owned().await;
-            let permit = permit.expect("the semaphore is never closed");
-            door.next().await.map(|visitor| (visitor, permit))
-        };
-        let next = tokio::select! {
-            next = next => next,
-            () = removed.cancelled() => return,
-        };
-        match next {
-            Ok((visitor, permit)) => {
-                let state = state.clone();
-                tasks::spawn(async move {
-                    let _held = permit;
-                    tokio::select! {
-                        () = serve(visitor, &state) => {}
-                        () = state.over.cancelled() => {}
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accepting admin connections pauses");
-                tokio::time::sleep(BACK_OFF).await;
-            }
-        }
-    }
-}
-
-async fn serve(visitor: Visitor, state: &State) {
-    match visitor {
-        Visitor::Tcp(tcp) => serve::connection(tcp, Access::Read, state).await,
-        Visitor::Unix(unix, access) => serve::connection(unix, access, state).await,
     }
 }

@@ -3,13 +3,14 @@
 //! A connection serves one request: a scrape comes every few seconds at most, and what is closed behind it holds nothing
 //! until the next.
 
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::{ALLOW, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,35 +18,37 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::control::{self, Access};
+use super::answer::{Answer, Body, text};
+use super::api::{self, live};
+use super::door::Way;
 use super::{State, dashboard, health, metrics};
 
 /// For the head of the request.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// For all of it, the response taken by the client.
+/// For all of it, the response taken by the client; one that goes on as time goes by has [`live::LONGEST`] besides.
 const WHOLE: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's head at most.
 const MAX_HEAD: usize = 16 * 1024;
 
-const TEXT: &str = "text/plain; charset=utf-8";
-
 /// Serves a connection to its end.
-pub(super) async fn connection<S>(stream: S, access: Access, state: &State)
+pub(super) async fn connection<S>(stream: S, way: Way, state: &Rc<State>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let is_lasting = Cell::new(false);
     let service = service_fn(async |request: Request<Incoming>| {
-        let (method, uri) = (request.method(), request.uri());
-        let response = match uri.path() {
-            "/api/reload" => control::reload(method, uri, access, state).await,
-            path => match dashboard::answer(method, path, request.headers()) {
-                Some(page) => page,
-                None => answer(method, path, state),
-            },
+        let path = request.uri().path();
+        let answer = if api::is_for(path) {
+            api::answer(request, way, state).await
+        } else if let Some(page) = dashboard::answer(request.method(), path, request.headers()) {
+            page
+        } else {
+            answer(request.method(), path, state)
         };
-        Ok::<_, Infallible>(guarded(response))
+        is_lasting.set(matches!(answer.body(), Body::Right(_)));
+        Ok::<_, Infallible>(guarded(answer))
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -53,14 +56,19 @@ where
         .keep_alive(false)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(WHOLE, serving).await {
+    let mut serving = pin!(serving);
+    let mut served = timeout(WHOLE, &mut serving).await;
+    if served.is_err() && is_lasting.get() {
+        served = timeout(live::LONGEST, serving).await;
+    }
+    match served {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke"),
         Err(_elapsed) => tracing::debug!("an admin connection took too long"),
     }
 }
 
-fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, state: &State) -> Answer {
     // hyper leaves the body of an answer to HEAD away.
     let may_read = matches!(*method, Method::GET | Method::HEAD);
     match path {
@@ -78,30 +86,12 @@ fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
 }
 
 /// Nothing of it is kept, where it does not say so itself, or taken for something else.
-fn guarded(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-    let headers = response.headers_mut();
+fn guarded(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
-    response
-}
-
-/// A few words.
-pub(super) fn text(status: StatusCode, words: &'static str) -> Response<Full<Bytes>> {
-    body(status, TEXT, Bytes::from_static(words.as_bytes()))
-}
-
-/// A body of this type.
-pub(super) fn body(
-    status: StatusCode,
-    content_type: &'static str,
-    bytes: Bytes,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(bytes));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(content_type);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
+    answer
 }

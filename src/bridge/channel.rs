@@ -16,6 +16,7 @@ use super::cursor::{Epoch, EventId};
 use super::ice::Ice;
 use super::log::Log;
 use super::map::Upstream;
+use super::overview::FeedNotes;
 use super::post::{Delivered, Post, Unsent};
 use super::repeat::Repeats;
 use super::reply::Replies;
@@ -92,6 +93,8 @@ pub struct Channel {
     pub(super) replies: Replies,
     /// What became of messages that may be sent again.
     pub(super) repeats: Repeats,
+    /// What its feed has told of itself.
+    pub(super) notes: FeedNotes,
 }
 
 impl Channel {
@@ -123,6 +126,7 @@ impl Channel {
             session: None,
             replies: Replies::default(),
             repeats: Repeats::default(),
+            notes: FeedNotes::default(),
         };
         (channel, publishes)
     }
@@ -258,6 +262,7 @@ impl Channel {
 
     /// Says where the feed stands, and wakes every worker that has subscribers.
     pub(super) fn set_upstream(&self, upstream: Upstream) {
+        self.notes.moved(self.upstream(), upstream);
         self.upstream.store(upstream as u8, Ordering::Release);
         if upstream != Upstream::Up {
             // What was asked of the connection that is gone is not answered on another.

@@ -16,6 +16,7 @@ mod ice;
 pub mod log;
 pub mod map;
 mod order;
+pub mod overview;
 mod pace;
 pub mod post;
 pub mod rejected;

@@ -21,6 +21,12 @@ const STATES: [(Upstream, &str); 4] = [
     (Upstream::Ended, "ended"),
 ];
 
+/// The word for where a feed stands.
+pub(super) fn word(upstream: Upstream) -> &'static str {
+    let known = STATES.iter().find(|(state, _word)| *state == upstream);
+    known.map_or("gone", |(_state, word)| word)
+}
+
 impl Bridge {
     /// What is counted, and what is there now. `is_draining`: whether all subscribers are to leave.
     #[must_use]

@@ -33,6 +33,7 @@ pub use env::{Env, ProcessEnv};
 pub use model::Config;
 pub use reference::{KeyReference, reference};
 pub use report::{Report, report};
+pub use units::duration;
 
 /// Reads the main file and what it includes, and checks all of it.
 ///

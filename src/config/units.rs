@@ -150,6 +150,12 @@ impl<const MAX: u32> Scalar for RateLimit<MAX> {
     }
 }
 
+/// A duration as it is written everywhere: `250ms`, `1m30s`, `0`.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    milliseconds(text).ok().map(Duration::from_millis)
+}
+
 fn milliseconds(text: &str) -> Result<u64, Refusal> {
     sum(text, DURATIONS, "s")
 }

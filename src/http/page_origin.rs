@@ -85,6 +85,18 @@ impl PageOrigin {
             scheme: scheme.into(),
         })
     }
+
+    /// Whether it is that of whoever is asked by this host, by `http` or by `https`.
+    #[must_use]
+    pub fn is_of(&self, host: &RequestHost) -> bool {
+        let default = match &*self.scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return false,
+        };
+        let port = host.port().filter(|port| *port != default);
+        (&*self.host, self.port) == (host.name(), port)
+    }
 }
 
 impl OriginPattern {

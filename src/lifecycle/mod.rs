@@ -2,6 +2,7 @@
 
 pub mod descriptors;
 pub mod drain;
+pub mod errand;
 pub mod handover;
 pub mod removal;
 pub mod scratch;

@@ -148,6 +148,7 @@ impl Server {
             shared: shared.clone(),
             permits: permits.clone(),
             dropped: log.dropped(),
+            verbosity: log.verbosity(),
             metrics: metrics.clone(),
         });
         if predecessor.is_some() {
@@ -164,6 +165,7 @@ impl Server {
         }
         let (watchdog, pulses) = Watchdog::new(systemd::watchdog(), count);
         let mut workers = Workers::start(pulses, &shared, &permits, &metrics)?;
+        admin.reaches(workers.crew());
         listeners.announce(&mut workers);
         let mut checks = Checks::default();
         checks.follow(shared.load().upstreams());

@@ -136,6 +136,8 @@ impl Server {
                 // What the system says, in `/etc/resolv.conf`, may have changed all the same.
                 let dns = self.shared.load().config.dns.clone();
                 self.workers.resolve_by(&Arc::new(dns));
+                // A level that was set for a while ends with a reload, whatever it changes.
+                self.log.apply(&self.shared.load().config.log);
                 tracing::info!("reload: unchanged");
             }
             Outcome::Refused(refusal) => {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::eager::Eager;
 use crate::config::model::{Dns, ListenerProtocol};
+use crate::lifecycle::errand::{Crew, Errands};
 use crate::lifecycle::watchdog::Pulse;
 use crate::lifecycle::{drain, tasks};
 use crate::limits::Permits;
@@ -69,8 +70,17 @@ struct Shared {
     census: Arc<Mutex<Census>>,
 }
 
+/// What a worker does between its commands.
+struct Chores {
+    ticks: Interval,
+    errands: Errands,
+}
+
 /// All workers.
-pub(super) struct Workers(Vec<Worker>);
+pub(super) struct Workers {
+    all: Vec<Worker>,
+    crew: Crew,
+}
 
 struct Worker {
     commands: mpsc::Sender<Command>,
@@ -93,28 +103,34 @@ impl Workers {
             metrics: metrics.clone(),
             census: Arc::default(),
         };
+        let mut crew = Crew::default();
         let pulses = pulses.into_iter().enumerate();
-        pulses
-            .map(|(index, pulse)| Worker::start(index, pulse, share()))
-            .collect::<io::Result<_>>()
-            .map(Self)
+        let all = pulses
+            .map(|(index, pulse)| Worker::start(index, pulse, share(), crew.enlist()))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { all, crew })
+    }
+
+    /// The ways to all of them.
+    pub(super) fn crew(&self) -> Crew {
+        self.crew.clone()
     }
 
     /// Gives each worker its own of `parts`, in turns where there are more of them than workers.
     pub(super) fn each<T>(&mut self, parts: Vec<T>, command: impl Fn(T) -> Command) {
-        for (worker, part) in self.0.iter().cycle().zip(parts) {
+        for (worker, part) in self.all.iter().cycle().zip(parts) {
             worker.tell(command(part));
         }
     }
 
     pub(super) fn resolve_by(&self, dns: &Arc<Dns>) {
-        for worker in &self.0 {
+        for worker in &self.all {
             worker.tell(Command::Resolve { dns: dns.clone() });
         }
     }
 
     pub(super) fn drain(&mut self, order: drain::Order) {
-        for worker in &self.0 {
+        for worker in &self.all {
             worker.tell(Command::Drain(order));
         }
     }
@@ -122,7 +138,7 @@ impl Workers {
     /// The streams that live on all workers; none before a drain, in which each worker counts its own once a second.
     pub(super) fn census(&self) -> Census {
         let mut all = Census::default();
-        for worker in &self.0 {
+        for worker in &self.all {
             all.add(&worker.census.lock().unwrap_or_else(PoisonError::into_inner));
         }
         all
@@ -134,7 +150,7 @@ impl Workers {
     /// A worker that has ended is remembered when it is dropped and called again.
     pub(super) async fn ended(&mut self) -> Left {
         let mut all = Left::default();
-        for worker in &mut self.0 {
+        for worker in &mut self.all {
             if let Some(ended) = &mut worker.ended {
                 // A worker that panicked has nothing left to say, and its panic was logged.
                 worker.left = ended.await.unwrap_or_default();
@@ -148,7 +164,7 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(index: usize, pulse: Pulse, shared: Shared) -> io::Result<Self> {
+    fn start(index: usize, pulse: Pulse, shared: Shared, errands: Errands) -> io::Result<Self> {
         let census = shared.census.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -161,7 +177,7 @@ impl Worker {
                 let local = LocalSet::new();
                 let cut = runtime.block_on(local.run_until(async {
                     tokio::select! {
-                        cut = work(index, shared, received) => cut,
+                        cut = work(index, shared, received, errands) => cut,
                         never = pulse.beat() => match never {},
                     }
                 }));
@@ -191,7 +207,12 @@ impl Worker {
 }
 
 /// A worker's whole life. Returns how many tasks have to be cut.
-async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command>) -> usize {
+async fn work(
+    index: usize,
+    shared: Shared,
+    mut commands: mpsc::Receiver<Command>,
+    errands: Errands,
+) -> usize {
     let Shared {
         snapshot,
         permits,
@@ -202,12 +223,11 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
     let service = Rc::new(Service::new(snapshot.clone()));
     let trigger = drain::Trigger::new();
     let mut eager = Eager::default();
-    let mut ticks = tokio::time::interval(streams::TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut chores = Chores::new(errands);
     let order = loop {
         let command = tokio::select! {
             command = commands.recv() => command,
-            _now = ticks.tick() => {
+            () = chores.until_tick(&trigger) => {
                 service.pools().sweep();
                 // Where no request comes, what was in force before is let go all the same.
                 drop(service.snapshot());
@@ -249,12 +269,12 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
     let end = end(&service, &trigger, order);
     tokio::pin!(end);
     // The first report comes later than this.
-    ticks.reset_immediately();
+    chores.ticks.reset_immediately();
     // What ends in a drain is counted too.
     let left = loop {
         tokio::select! {
             left = &mut end => break left,
-            _now = ticks.tick() => {
+            () = chores.until_tick(&trigger) => {
                 tick(&metrics);
                 *census.lock().unwrap_or_else(PoisonError::into_inner) = Census::take();
             }
@@ -263,6 +283,27 @@ async fn work(index: usize, shared: Shared, mut commands: mpsc::Receiver<Command
     tick(&metrics);
     resolve::close();
     left
+}
+
+impl Chores {
+    fn new(errands: Errands) -> Self {
+        let mut ticks = tokio::time::interval(streams::TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, errands }
+    }
+
+    /// Returns when a second has passed, and runs whatever errands come until then.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped and called again.
+    async fn until_tick(&mut self, trigger: &drain::Trigger) {
+        loop {
+            tokio::select! {
+                _now = self.ticks.tick() => return,
+                errand = self.errands.next() => errand.run(&trigger.guard()),
+            }
+        }
+    }
 }
 
 /// A second has passed: what was counted in it is added to the metrics of the process.

@@ -11,13 +11,15 @@ use tokio::time::Instant;
 
 use super::direction::Direction;
 use crate::observe::access::End;
-use crate::websocket::close::CloseCode;
+use crate::websocket::close::{self, CloseCode};
 
 /// What both sides are told.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Words {
     pub(super) client: CloseCode,
     pub(super) backend: CloseCode,
+    /// In the place of the codes' own reasons.
+    pub(super) because: Option<&'static str>,
 }
 
 impl Words {
@@ -26,6 +28,15 @@ impl Words {
         Self {
             client: code,
             backend: code,
+            because: None,
+        }
+    }
+
+    /// What the operator says who ends a stream.
+    pub(super) fn of_operator() -> Self {
+        Self {
+            because: Some(close::BY_OPERATOR),
+            ..Self::same(CloseCode::GoingAway)
         }
     }
 }

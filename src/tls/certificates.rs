@@ -16,7 +16,7 @@ use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
 use super::der;
-use super::validity::not_after;
+use super::validity::{not_after, not_before};
 
 /// The longest PEM file that is read, in bytes: a chain has a few kilobytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -172,6 +172,12 @@ impl Certificate {
             key: Arc::new(key),
             ..self
         })
+    }
+
+    /// From when on the end-entity certificate is good, in seconds since 1970; `None` where it does not say.
+    #[must_use]
+    pub fn begin(&self) -> Option<i64> {
+        self.key.cert.first().and_then(|first| not_before(first))
     }
 
     /// When the end-entity certificate expires, in seconds since 1970; `None` where it does not say.

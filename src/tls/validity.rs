@@ -7,10 +7,24 @@ use super::der::{GENERALIZED_TIME, SEQUENCE, UTC_TIME, behind_issuer, element, e
 
 /// The end of a certificate's validity in seconds since 1970; `None`: this is no certificate.
 pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
+    let (_not_before, _, rest) = element(validity(certificate)?)?;
+    let (tag, time, _) = element(rest)?;
+    moment(tag, time)
+}
+
+/// Its begin.
+pub(super) fn not_before(certificate: &[u8]) -> Option<i64> {
+    let (tag, time, _) = element(validity(certificate)?)?;
+    moment(tag, time)
+}
+
+fn validity(certificate: &[u8]) -> Option<&[u8]> {
     let fields = behind_issuer(certificate)?;
     let (validity, _) = expect(SEQUENCE, fields)?;
-    let (_not_before, _, rest) = element(validity)?;
-    let (tag, time, _) = element(rest)?;
+    Some(validity)
+}
+
+fn moment(tag: u8, time: &[u8]) -> Option<i64> {
     let (century, time) = match tag {
         // Two digits of the year: 1950 to 2049.
         UTC_TIME => (if *time.first()? >= b'5' { 1900 } else { 2000 }, time),

@@ -3,9 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::queue::Queue;
 use super::standing::Standing;
+use crate::config::model;
 use crate::lifecycle::removal::Removal;
 use crate::net::ServerAddr;
 
@@ -19,6 +23,28 @@ pub struct Endpoint {
     queue: Arc<Queue>,
     removal: Removal,
     pub(super) standing: Standing,
+}
+
+/// Whether a server gets requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerState {
+    /// It does, as far as its checks and its requests tell.
+    Up,
+    /// It does not.
+    Down,
+    /// It does, and nobody looks how it is, or nobody has yet.
+    Unknown,
+}
+
+/// How a server stands, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether it gets requests.
+    pub state: ServerState,
+    /// Why not.
+    pub cause: Option<String>,
+    /// For how long its checks have said the same; `None`: there are none, or they have not spoken yet.
+    pub since: Option<Duration>,
 }
 
 /// Names an endpoint within the process. Never used twice.
@@ -74,6 +100,41 @@ impl Endpoint {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.standing.is_up()
+    }
+
+    /// How it stands under the rules of `config`.
+    #[must_use]
+    pub fn condition(&self, now: Instant, config: &model::Upstream) -> Condition {
+        let standing = &self.standing;
+        let ejected = config.passive.and_then(|_rule| standing.ejected(now));
+        let checked = standing.checked(now);
+        let checked = checked.filter(|_| config.health.is_some());
+        if checked.is_some() && !self.is_up() {
+            return Condition {
+                state: ServerState::Down,
+                cause: standing.cause().map(|cause| cause.to_string()),
+                since: checked,
+            };
+        }
+        if let Some(left) = ejected {
+            let left = left.as_secs_f64();
+            let cause = format!("too many of its requests failed; it gets none for {left:.1} s");
+            return Condition {
+                state: ServerState::Down,
+                cause: Some(cause),
+                since: None,
+            };
+        }
+        let is_watched = checked.is_some() || config.passive.is_some();
+        Condition {
+            state: if is_watched {
+                ServerState::Up
+            } else {
+                ServerState::Unknown
+            },
+            cause: None,
+            since: checked,
+        }
     }
 
     /// One more is under way, until the lease is dropped; `None`: `limit` are already.

@@ -19,7 +19,7 @@ pub mod resolve;
 mod standing;
 mod sticky;
 
-pub use endpoint::{Endpoint, EndpointId, Lease};
+pub use endpoint::{Condition, Endpoint, EndpointId, Lease, ServerState};
 pub use group::{Ask, Unavailable, Upstream};
 pub use queue::Queue;
 pub use reply::Reply;

@@ -4,7 +4,7 @@
 //! taken when a request has failed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -26,6 +26,10 @@ pub(super) struct Standing {
     /// From when on it gets requests (again), as a [`stamp`]; zero: since ever.
     back: AtomicU64,
     failures: Mutex<Window>,
+    /// Since when its checks say what they say, as a [`stamp`]; zero: they have not said anything yet.
+    since: AtomicU64,
+    /// Why they find it down.
+    cause: Mutex<Option<Arc<str>>>,
 }
 
 impl Default for Standing {
@@ -38,6 +42,8 @@ impl Default for Standing {
             fallen: AtomicU64::new(0),
             back: AtomicU64::new(0),
             failures: Mutex::default(),
+            since: AtomicU64::new(0),
+            cause: Mutex::default(),
         }
     }
 }
@@ -72,6 +78,25 @@ impl Standing {
         if !self.up.swap(true, Ordering::AcqRel) {
             self.back.fetch_max(stamp(now), Ordering::AcqRel);
         }
+    }
+
+    /// Its health checks say something else than before, or anything at all: for whoever asks.
+    pub(super) fn note(&self, now: Instant, cause: Option<&str>) {
+        self.since.store(stamp(now), Ordering::Relaxed);
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause.map(Arc::from);
+    }
+
+    /// For how long its checks have said the same; `None`: they have not said anything.
+    pub(super) fn checked(&self, now: Instant) -> Option<Duration> {
+        let since = self.since.load(Ordering::Relaxed);
+        let length = stamp(now).saturating_sub(since);
+        (since > 0).then(|| Duration::from_millis(length))
+    }
+
+    /// Why its checks find it down.
+    pub(super) fn cause(&self) -> Option<Arc<str>> {
+        let cause = self.cause.lock();
+        cause.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A request failed. `Some`: it was one too many, and the server gets none until then.

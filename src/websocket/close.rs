@@ -59,6 +59,9 @@ impl From<CloseCode> for FrameCode {
     }
 }
 
+/// The reason where the operator has ended a WebSocket, with [`CloseCode::GoingAway`].
+pub const BY_OPERATOR: &str = "closed by the operator";
+
 /// What stands for the code of a Close that has none. It is never sent (RFC 6455 §7.1.5).
 pub const NO_CODE: u16 = 1005;
 

@@ -1,12 +1,85 @@
 //! The operator's tools: what the admin listener says.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 
 use super::{Gate, Head, Wire, connect, within};
 
 /// An admin listener on a port of its own.
 pub const ADMIN: &str = "[admin]\naddress = \"127.0.0.1:0\"\n";
+
+/// Both ways to the admin API.
+pub const ADMIN_API: &str = "[admin]\naddress = \"127.0.0.1:0\"\nsocket = \"admin.sock\"\n";
+
+/// Asks the program over its admin socket, `admin.sock`, as its own user.
+pub struct AdminSocket(PathBuf);
+
+impl AdminSocket {
+    /// That of a program whose configuration has it.
+    pub fn of(gate: &Gate) -> Self {
+        Self(gate.directory().path().join("admin.sock"))
+    }
+
+    /// One request.
+    pub async fn ask(&self, method: &str, target: &str, body: &str) -> (Head, String) {
+        let stream = within("the socket", UnixStream::connect(&self.0)).await;
+        ask_over(stream.unwrap(), (method, target), &[], body).await
+    }
+
+    /// What it says to a `GET`, which succeeds.
+    pub async fn get(&self, target: &str) -> Value {
+        let (head, text) = self.ask("GET", target, "").await;
+        assert_eq!(head.status(), 200, "{target}: {text}");
+        assert_eq!(head.get("content-type"), Some("application/json"));
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The streams that fit `filters` (such as `&kind=tunnel`), once there are so many.
+    pub async fn streams(&self, filters: &str, count: usize) -> Vec<Value> {
+        let all = async {
+            loop {
+                let told = self.get(&format!("/api/streams?limit=1000{filters}")).await;
+                let streams = told["streams"].as_array().unwrap().clone();
+                if streams.len() == count {
+                    return streams;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        within(&format!("{count} streams"), all).await
+    }
+}
+
+/// One request, over whatever reaches the listener, to `localhost` unless a field says otherwise.
+pub async fn ask_over<S>(
+    stream: S,
+    (method, target): (&str, &str),
+    fields: &[(&str, &str)],
+    body: &str,
+) -> (Head, String)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut wire = Wire::new(stream);
+    let mut head = format!("{method} {target} HTTP/1.1\r\n");
+    if fields.iter().all(|(name, _)| *name != "Host") {
+        head += "Host: localhost\r\n";
+    }
+    for (name, value) in fields {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if !body.is_empty() {
+        head += &format!("Content-Length: {}\r\n", body.len());
+    }
+    wire.send(format!("{head}\r\n{body}")).await;
+    let head = wire.head_of_answer_to(method).await;
+    (head, wire.text().await)
+}
 
 /// Asks the program's admin listener.
 pub struct Admin {
@@ -46,11 +119,17 @@ impl Admin {
 
     /// One request.
     pub async fn ask(&self, method: &str, path: &str) -> (Head, String) {
-        let mut wire = Wire::new(connect(self.address).await);
-        wire.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\n\r\n"))
-            .await;
-        let head = wire.head_of_answer_to(method).await;
-        (head, wire.text().await)
+        self.ask_with((method, path), &[], "").await
+    }
+
+    /// One request with fields and a body.
+    pub async fn ask_with(
+        &self,
+        asked: (&str, &str),
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> (Head, String) {
+        ask_over(connect(self.address).await, asked, fields, body).await
     }
 
     /// What `/metrics` says now.

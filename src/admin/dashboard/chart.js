@@ -150,12 +150,11 @@ export class Chart {
           return { x: this.#x(this.#series[index].at).toFixed(1), y: y(floor + value).toFixed(1), floor: y(floor).toFixed(1) };
         });
         const upper = points.map((point) => `${point.x},${point.y}`).join('L');
-        line.push(`M${upper}${points.length === 1 ? 'h0.1' : ''}`);
         if (isStacked) area.push(`M${upper}L${points.toReversed().map((point) => `${point.x},${point.floor}`).join('L')}Z`);
+        else line.push(`M${upper}${points.length === 1 ? 'h0.1' : ''}`);
       }
       const tone = `tone-${this.#options.tone(name, place)}`;
-      if (isStacked) shapes.push(draw('path', { class: `area ${tone}`, d: area.join('') }));
-      shapes.push(draw('path', { class: `line ${tone}`, d: line.join('') }));
+      shapes.push(isStacked ? draw('path', { class: `area ${tone}`, d: area.join('') }) : draw('path', { class: `line ${tone}`, d: line.join('') }));
     });
     this.#parts.cursor = draw('line', { class: 'cursor', y1: 0, y2: HEIGHT, visibility: 'hidden' });
     svg.replaceChildren(...shapes, this.#parts.cursor);

@@ -12,10 +12,9 @@ use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::serve::{body, text};
+use super::answer::{Answer, body, text};
 
 /// What the page may do: run our scripts, wear our style, ask our API.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -78,11 +77,7 @@ static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
 });
 
 /// Answers a request for a file of the page; nothing where the path is none of them.
-pub(super) fn answer(
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-) -> Option<Response<Full<Bytes>>> {
+pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Option<Answer> {
     let place = FILES.iter().position(|file| file.path == path)?;
     let (file, tag) = (&FILES[place], &TAGS[place]);
     // hyper leaves the body of an answer to HEAD away.
@@ -93,9 +88,7 @@ pub(super) fn answer(
         return Some(response);
     }
     let mut response = if is_known(headers, tag) {
-        let mut response = Response::new(Full::new(Bytes::new()));
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
+        body(StatusCode::NOT_MODIFIED, file.content_type, Bytes::new())
     } else {
         let bytes = Bytes::from_static(file.text.as_bytes());
         body(StatusCode::OK, file.content_type, bytes)
@@ -132,7 +125,7 @@ fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
 mod tests {
     use super::*;
 
-    fn ask(method: &Method, path: &str, known: Option<&str>) -> Option<Response<Full<Bytes>>> {
+    fn ask(method: &Method, path: &str, known: Option<&str>) -> Option<Answer> {
         let mut headers = HeaderMap::new();
         if let Some(known) = known {
             headers.insert(IF_NONE_MATCH, HeaderValue::try_from(known).unwrap());

@@ -21,6 +21,7 @@ use crate::bridge::{Bridge, Subscription};
 use crate::http::body::BodyError;
 use crate::lifecycle::drain;
 use crate::observe::access::{End, Kind, StreamRecord};
+use crate::observe::streams::Row;
 
 use super::Plan;
 use super::clock::{Clock, Signs, Tick};
@@ -46,6 +47,8 @@ pub(super) struct Reader {
     is_slow: bool,
     /// Released when the client is found slow: the body itself may stay for as long as the client's window is closed.
     subscription: Option<Subscription>,
+    /// What its stream is listed by.
+    pub(super) row: Rc<Row>,
 }
 
 impl Reader {
@@ -162,6 +165,7 @@ impl EventBody {
             waker: None,
             is_slow: false,
             subscription: Some(subscription),
+            row: record.row().clone(),
         }));
         let seat = Seat::take(&channel, config.slow, Member::Body(shared.clone()), &guard);
         let opened = prelude::prelude(&channel, &config, cursor, Form::SsePlain);
@@ -188,6 +192,11 @@ impl EventBody {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if let Some(part) = self.prelude.iter_mut().find(|part| !part.is_empty()) {
             return Poll::Ready(Next::Bytes(std::mem::take(part)));
+        }
+        if let Some(record) = &self.record
+            && let Poll::Ready(end) = record.poll_end(cx)
+        {
+            return Poll::Ready(Next::End(end));
         }
         let mut reader = self.shared.borrow_mut();
         reader.given = None;

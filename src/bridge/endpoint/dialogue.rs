@@ -25,7 +25,7 @@ use crate::bridge::post::Unsent;
 use crate::observe::access::End;
 use crate::tls::ClientStream;
 use crate::websocket::boundary::{self, Extensions, Opcode};
-use crate::websocket::close::CloseCode;
+use crate::websocket::close::{BY_OPERATOR, CloseCode};
 use crate::websocket::frame;
 use crate::websocket::inbound::{Inbound, Item};
 
@@ -257,7 +257,10 @@ impl Dialogue {
             End::Backend | End::TakenOver => Some(CloseCode::Normal),
             _ => None,
         };
-        let ours = ours.map(|ours| (ours.code(), ours.reason()));
+        let ours = match end {
+            End::Operator => Some((CloseCode::GoingAway.code(), BY_OPERATOR)),
+            _ => ours.map(|ours| (ours.code(), ours.reason())),
+        };
         let (code, reason) = self.close.or(ours)?;
         let frame = frame::close(boundary::Sender::Server, code, reason);
         Some((code, frame.into()))

@@ -22,6 +22,9 @@ mod sse;
 mod sweep;
 mod task;
 mod upgrade;
+mod whereabouts;
+
+pub use whereabouts::{Whereabouts, whereabouts};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,6 +59,7 @@ impl<'a> Parting<'a> {
             self.end,
             End::Age
                 | End::Drain
+                | End::Operator
                 | End::Removed
                 | End::Expired
                 | End::Backend

@@ -66,6 +66,11 @@ impl Position {
         self.next >= view.head()
     }
 
+    /// The number of the event that it was given last, or that it passed over; `None`: it has not begun.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
     /// How old the first event is that it has not got; `None` while it gets the past, which is no lag.
     pub(super) fn lag(&self, view: &View, now: Instant) -> Option<Duration> {
         if !self.has_caught_up {

@@ -189,6 +189,9 @@ impl Task {
         if let Some(end) = subscriber.end {
             return Poll::Ready(end);
         }
+        if let Poll::Ready(end) = subscriber.record.poll_end(cx) {
+            return Poll::Ready(end);
+        }
         if let Poll::Ready(end) = subscriber.poll_heard(cx) {
             return Poll::Ready(end);
         }

@@ -118,6 +118,7 @@ impl Feed {
                 true => self.decoder.clone(),
                 false => event_source::shared(config.max_message),
             };
+            self.seat.channel().notes.asks(target.shown());
             let mut absence = Absence {
                 seat: &self.seat,
                 writer: &mut self.writer,
@@ -210,6 +211,7 @@ impl Feed {
     /// Waits before the next attempt. Breaks when the feed is no longer wanted.
     async fn wait(&mut self, fault: &Fault, guard: &drain::Guard) -> ControlFlow<()> {
         let source = &self.targets[self.life.source()].server;
+        self.seat.channel().notes.failed(fault.to_string());
         let channel = self.seat.channel().name();
         self.life.on(Event::Lost);
         let asked = self.decoder.borrow().position().retry();

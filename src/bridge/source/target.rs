@@ -11,7 +11,7 @@ use http_body_util::Empty;
 
 use crate::bridge::post;
 use crate::config::model::{Bridge, Expected, FeedKind};
-use crate::net::ServerAddr;
+use crate::net::{Scheme, ServerAddr};
 use crate::route::{Captures, Escape};
 use crate::tls::client::Offer;
 use crate::upstream::connect::{self, Manner};
@@ -52,6 +52,17 @@ impl Target {
     /// Whether it is the same feed: what one has said of its place means something to the other.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.kind, &self.server, &self.path) == (other.kind, &other.server, &other.path)
+    }
+
+    /// What is spoken, and where, for people: without the path, which may hold secrets.
+    pub(super) fn shown(&self) -> String {
+        let scheme = match (self.kind, self.server.scheme) {
+            (FeedKind::WebSocket, Scheme::Https) => "wss",
+            (FeedKind::WebSocket, Scheme::Http | Scheme::H2c) => "ws",
+            (FeedKind::EventSource, Scheme::Https) => "https",
+            (FeedKind::EventSource, Scheme::Http | Scheme::H2c) => "http",
+        };
+        format!("{scheme}://{}", self.server)
     }
 
     /// Connects and asks, with these fields beside those that are configured, which cannot replace them.

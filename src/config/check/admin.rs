@@ -2,18 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::check::{Context, listen};
-use crate::config::model::Admin;
-use crate::config::schema::Root;
+use crate::config::check::{Context, listen, secret};
+use crate::config::model::{Admin, Secret};
+use crate::config::schema::decode::Located;
+use crate::config::schema::{Root, feed};
 use crate::net::ListenAddr;
+
+/// Characters of a token at least.
+const MIN_TOKEN: usize = 16;
 
 pub(crate) fn check(root: &Root, context: &mut Context<'_>) -> Admin {
     let table = root.admin.value();
     let socket = socket(root, context);
+    let token = table
+        .and_then(|admin| admin.token.located())
+        .and_then(|located| token(located, context));
     let Some(address) = table.and_then(|admin| admin.address.located()) else {
         return Admin {
             address: None,
             socket,
+            token,
         };
     };
     let listeners = root.listen.value().map_or(&[][..], |tables| &tables.0);
@@ -37,7 +45,22 @@ pub(crate) fn check(root: &Root, context: &mut Context<'_>) -> Admin {
     Admin {
         address: Some(address.value.clone()),
         socket,
+        token,
     }
+}
+
+fn token(located: &Located<feed::Secret>, context: &mut Context<'_>) -> Option<Secret> {
+    let text = secret::resolve(located, context)?;
+    let wrong = if text.len() < MIN_TOKEN {
+        format!("the token is shorter than {MIN_TOKEN} characters")
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "the token has a character that no `Authorization` field may have".to_owned()
+    } else {
+        return Some(Secret::new(&text));
+    };
+    let finding = context.diagnostics.error(located.place, wrong);
+    finding.hint("`openssl rand -hex 32` makes one");
+    None
 }
 
 /// The path of the Unix socket: as it is set, else in the directory that systemd gives the service.

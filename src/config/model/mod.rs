@@ -198,6 +198,8 @@ pub struct Dns {
 pub struct Admin {
     /// Where the operator's tools ask. `None` (the default): nowhere.
     pub address: Option<ListenAddr>,
+    /// What requests over TCP have to show for the API. `None` (the default): it is for this machine alone, to be read.
+    pub token: Option<Secret>,
     /// The Unix socket that `streamgate reload` uses. Default `$RUNTIME_DIRECTORY/admin.sock` where systemd gives a
     /// runtime directory, else `None`.
     pub socket: Option<PathBuf>,

@@ -83,6 +83,8 @@ pub enum End {
     Slow,
     /// Another client has taken its session over.
     TakenOver,
+    /// The operator has ended it.
+    Operator,
     /// The process stops.
     Drain,
     /// Dropped at the drain's deadline.
@@ -91,7 +93,7 @@ pub enum End {
 
 impl End {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Client,
         Self::Backend,
         Self::BackendFailed,
@@ -106,6 +108,7 @@ impl End {
         Self::Protocol,
         Self::Slow,
         Self::TakenOver,
+        Self::Operator,
         Self::Drain,
         Self::Cut,
     ];
@@ -128,6 +131,7 @@ impl End {
             Self::Protocol => "protocol",
             Self::Slow => "slow",
             Self::TakenOver => "taken_over",
+            Self::Operator => "operator",
             Self::Drain => "drain",
             Self::Cut => "cut",
         }

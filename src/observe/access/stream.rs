@@ -1,7 +1,9 @@
 //! A live stream's record: what its `close` line says, its row, and its part in the metrics.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Version;
@@ -9,7 +11,7 @@ use http::Version;
 use super::{End, Kind, RequestId, TARGET};
 use crate::net::ClientAddr;
 use crate::observe::metrics::{self, Resumption};
-use crate::observe::streams::{Listed, Moved};
+use crate::observe::streams::{Listed, Moved, Row};
 
 /// Who has a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +128,18 @@ impl StreamRecord {
     /// The code of a WebSocket's first Close; 1005 for one without, 1006 where there was no Close.
     pub fn closed_with(&mut self, code: u16) {
         self.close_code = Some(code);
+    }
+
+    /// Ready when the operator wants the stream to end, with that reason. Whoever runs a stream asks this whenever it looks at
+    /// anything else, and is woken for it.
+    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
+        self.listed.row().poll_end(cx).map(|()| End::Operator)
+    }
+
+    /// Its row.
+    #[must_use]
+    pub fn row(&self) -> &Rc<Row> {
+        self.listed.row()
     }
 
     /// Says why the stream is about to end, should it be cut before it has.

@@ -14,6 +14,7 @@ mod labels;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod words;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub use bridges::{BridgeLogs, BridgeStanding, ByWord, Lag, LagSample, LogMemory}
 use catalog::Catalog;
 pub(crate) use tally::StreamTally;
 use tally::Tally;
+use totals::AllTotals;
+pub use totals::{CLASSES, Totals};
 
 use crate::observe::access::Kind;
 
@@ -41,6 +44,7 @@ thread_local! {
 pub struct Metrics {
     registry: Registry,
     catalog: Catalog,
+    totals: AllTotals,
 }
 
 /// Which limit refused a stream.
@@ -154,13 +158,29 @@ impl Metrics {
             version: env!("CARGO_PKG_VERSION"),
         };
         catalog.build.get_or_create(&version).set(1);
-        Self { registry, catalog }
+        Self {
+            registry,
+            catalog,
+            totals: AllTotals::default(),
+        }
     }
 
     /// Adds what this thread has counted since it was called last. It may wait for [`Metrics::expose`] on another thread
     /// the first time that it meets a series.
     pub fn fold(&self) {
-        TALLY.with(|tally| tally.fold(&self.catalog));
+        TALLY.with(|tally| tally.fold(&self.catalog, &self.totals));
+    }
+
+    /// What was counted of all routes, but for the last tick.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals.sum()
+    }
+
+    /// What was counted on the route of this name, but for the last tick.
+    #[must_use]
+    pub fn totals_of(&self, route: &str) -> Totals {
+        self.totals.known(route).unwrap_or_default()
     }
 
     /// A reload has ended.

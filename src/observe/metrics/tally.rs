@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::catalog::{Catalog, DELAYS, HEADS, LIVES};
 use super::histogram::Observations;
+use super::totals::{AllTotals, RouteTotals};
 use super::{Resumption, StreamLimit, labels, words};
 use crate::observe::access::{End, Kind};
 
@@ -38,7 +39,8 @@ impl Count {
         self.pending.set(self.pending.get() + count);
     }
 
-    fn fold<L>(&self, family: &Family<L, Counter>, labels: impl FnOnce() -> L)
+    /// Returns how much was added.
+    fn fold<L>(&self, family: &Family<L, Counter>, labels: impl FnOnce() -> L) -> u64
     where
         L: Clone + Hash + Eq + EncodeLabelSet,
     {
@@ -47,6 +49,7 @@ impl Count {
             let total = || family.get_or_create_owned(&labels());
             self.total.get_or_init(total).inc_by(count);
         }
+        count
     }
 }
 
@@ -93,6 +96,7 @@ pub(super) struct RouteTally {
     refused: [Count; StreamLimit::ALL.len()],
     too_fast: Count,
     close_codes: RefCell<HashMap<&'static str, Count>>,
+    totals: OnceCell<Arc<RouteTotals>>,
 }
 
 impl Default for RouteTally {
@@ -104,6 +108,7 @@ impl Default for RouteTally {
             refused: Default::default(),
             too_fast: Count::default(),
             close_codes: RefCell::default(),
+            totals: OnceCell::new(),
         }
     }
 }
@@ -159,7 +164,7 @@ impl Tally {
     }
 
     /// Adds everything to the metrics of the process.
-    pub(super) fn fold(&self, into: &Catalog) {
+    pub(super) fn fold(&self, into: &Catalog, totals: &AllTotals) {
         for (kind, tally) in Kind::ALL.iter().zip(&self.kinds) {
             let labels = || labels::OfKind { kind: kind.label() };
             tally
@@ -171,7 +176,7 @@ impl Tally {
             tally.heartbeats.fold(&into.heartbeats, labels);
         }
         for (name, route) in &*self.routes.borrow() {
-            route.fold(name, into);
+            route.fold(name, into, route.totals.get_or_init(|| totals.of(name)));
         }
     }
 }
@@ -202,13 +207,14 @@ impl RouteTally {
         codes.entry(words::close_code(code)).or_default().add(1);
     }
 
-    fn fold(&self, name: &Arc<str>, into: &Catalog) {
+    fn fold(&self, name: &Arc<str>, into: &Catalog, totals: &RouteTotals) {
         let route = || name.clone();
         for (status, count) in &*self.statuses.borrow() {
-            count.fold(&into.requests, || labels::Answered {
+            let more = count.fold(&into.requests, || labels::Answered {
                 route: route(),
                 status,
             });
+            totals.requested(status, more);
         }
         self.head.add_to(|| {
             let labels = labels::OfRoute { route: route() };
@@ -230,7 +236,7 @@ impl RouteTally {
         }
         for (kind, streams) in Kind::ALL.iter().zip(&self.streams) {
             if let Some(streams) = streams.get() {
-                streams.fold(*kind, name, into);
+                streams.fold(*kind, name, into, totals);
             }
         }
     }
@@ -279,17 +285,20 @@ impl StreamTally {
         self.kind.life.observe(life);
     }
 
-    fn fold(&self, kind: Kind, name: &Arc<str>, into: &Catalog) {
-        let kind = kind.label();
+    fn fold(&self, of: Kind, name: &Arc<str>, into: &Catalog, totals: &RouteTotals) {
+        let kind = of.label();
         let labels = || labels::Streams {
             kind,
             route: name.clone(),
         };
         let live = || into.streams.get_or_create_owned(&labels());
-        self.live_total.get_or_init(live).inc_by(self.live.take());
+        let more = self.live.take();
+        self.live_total.get_or_init(live).inc_by(more);
+        totals.live(of, more);
         self.opened.fold(&into.opened, labels);
-        self.bytes_in.fold(&into.bytes_in, labels);
-        self.bytes_out.fold(&into.bytes_out, labels);
+        let bytes_in = self.bytes_in.fold(&into.bytes_in, labels);
+        let bytes_out = self.bytes_out.fold(&into.bytes_out, labels);
+        totals.passed(bytes_in, bytes_out);
         self.messages_in.fold(&into.messages_in, labels);
         self.messages_out.fold(&into.messages_out, labels);
         for (end, count) in End::ALL.iter().zip(&self.closed) {

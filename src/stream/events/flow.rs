@@ -268,6 +268,11 @@ impl Flow {
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) {
         while self.finishing.is_none() && self.over.is_none() {
+            if let Some(record) = &self.record
+                && let Poll::Ready(end) = record.poll_end(cx)
+            {
+                return self.finish(end, Instant::now() + FINISH);
+            }
             let Poll::Ready(end) = self.cut.as_mut().poll(cx) else {
                 return;
             };

@@ -61,6 +61,18 @@ fn end_by(peer: Peer) -> End {
 }
 
 impl Tunnel<ClientStream, ServerStream> {
+    /// As [`Tunnel::poll_telling`], and ready too when the operator wants its end: `Ok`, like all that comes from outside.
+    fn poll_heeding(
+        &mut self,
+        cx: &mut Context<'_>,
+        record: &mut StreamRecord,
+    ) -> Poll<Result<End, End>> {
+        if let Poll::Ready(end) = record.poll_end(cx) {
+            return Poll::Ready(Ok(end));
+        }
+        self.poll_telling(cx, record).map(Err)
+    }
+
     /// Goes on, and tells `record` what has passed.
     fn poll_telling(&mut self, cx: &mut Context<'_>, record: &mut StreamRecord) -> Poll<End> {
         let begun = Instant::now();
@@ -136,7 +148,9 @@ where
             End::BackendUnhealthy => Words {
                 client: CloseCode::TryAgainLater,
                 backend: CloseCode::GoingAway,
+                because: None,
             },
+            End::Operator => Words::of_operator(),
             End::Drain => Words::same(going),
             End::Expired => Words::same(CloseCode::TokenExpired),
             _ => Words::same(CloseCode::GoingAway),
@@ -149,8 +163,9 @@ where
             return;
         }
         self.said = Some(words.client.code());
-        self.up.close(words.backend.code(), words.backend.reason());
-        self.down.close(words.client.code(), words.client.reason());
+        let reason = |code: CloseCode| words.because.unwrap_or(code.reason());
+        self.up.close(words.backend.code(), reason(words.backend));
+        self.down.close(words.client.code(), reason(words.client));
         self.ending = Some(Ending::begin(end, Left::Both, finish_by));
     }
 

@@ -87,7 +87,7 @@ pub fn run(taken: Taken, opening: Opening) -> impl Future<Output = ()> {
     // What is captured is used where it lies: bound to a name within, it would have two places in the future.
     async move {
         let cut = tokio::select! {
-            end = poll_fn(|cx| tunnel.poll_telling(cx, &mut record)) => Err(end),
+            end = poll_fn(|cx| tunnel.poll_heeding(cx, &mut record)) => end,
             end = cut_short(&guard, Moment::Tunnel, loss) => Ok(end),
         };
         let end = match cut {

@@ -66,7 +66,14 @@ async fn run(config: Arc<model::Upstream>, endpoint: Arc<Endpoint>, rule: Health
     loop {
         let outcome = probe::probe(server, &config, &rule).await;
         let cause = outcome.as_ref().err().map(ToString::to_string);
-        match rounds.on(outcome.is_ok(), &rule) {
+        let change = rounds.on(outcome.is_ok(), &rule);
+        let now = Instant::now();
+        if change.is_some() || endpoint.standing.checked(now).is_none() {
+            let is_down = change == Some(Change::Fell);
+            let told = cause.as_deref().filter(|_cause| is_down);
+            endpoint.standing.note(now, told);
+        }
+        match change {
             Some(Change::Fell) => {
                 tracing::warn!(%upstream, %server, cause, "server is down");
                 endpoint.standing.fall();

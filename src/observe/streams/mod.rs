@@ -1,13 +1,17 @@
 //! The long streams that live on this worker: a row each, to be listed.
 //!
 //! A row is made with its stream's record and goes with it. It belongs to its worker: it is read and written there without
-//! locks, and whoever wants to see the rows of all workers asks each of them. Invariant: a row is small (a test says how
-//! small), for there is one for each idle stream.
+//! locks, and whoever wants to see the rows of all workers, or a stream's end, asks each of them. Invariant: a row is small (a
+//! test says how small), for there is one for each idle stream.
+
+mod end;
+mod select;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use slab::Slab;
@@ -16,6 +20,9 @@ use tokio::time::Instant;
 use crate::net::ClientAddr;
 use crate::observe::access::{Client, Kind, RequestId};
 use crate::observe::metrics::{self, StreamTally};
+
+pub use end::{end, end_spread};
+pub use select::{ClientPart, Mark, Query, Selection, select};
 
 /// How often a worker calls [`tick`]: how exactly [`Row::silence`] is known.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -46,7 +53,21 @@ pub struct Row {
     counts: Counts,
     /// At which tick something passed last.
     active: Cell<u32>,
+    /// Whether the operator wants its end.
+    is_to_end: Cell<bool>,
+    /// Who is woken then: whoever runs it.
+    runner: Runner,
     tally: Rc<StreamTally>,
+}
+
+/// Whom to wake.
+#[derive(Default)]
+struct Runner(Cell<Option<Waker>>);
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Runner(…)")
+    }
 }
 
 /// What has passed within a stream.
@@ -87,6 +108,27 @@ impl Row {
     #[must_use]
     pub fn silence(&self) -> Duration {
         TICK * TICKS.get().wrapping_sub(self.active.get())
+    }
+
+    /// Ready when the operator wants its end. Whoever has polled it last is woken then.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_to_end.get() {
+            return Poll::Ready(());
+        }
+        let known = self.runner.0.take();
+        let known = known.filter(|waker| waker.will_wake(cx.waker()));
+        self.runner
+            .0
+            .set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+        Poll::Pending
+    }
+
+    /// The operator wants its end.
+    fn tell_end(&self) {
+        self.is_to_end.set(true);
+        if let Some(waker) = self.runner.0.take() {
+            waker.wake();
+        }
     }
 
     /// What is counted of streams like this one.
@@ -188,13 +230,15 @@ impl Listed {
             opened: Instant::now(),
             counts: Counts::default(),
             active: Cell::new(TICKS.get()),
+            is_to_end: Cell::new(false),
+            runner: Runner::default(),
         });
         let key = ROWS.with_borrow_mut(|rows| rows.insert(row.clone()));
         Self { row, key }
     }
 
     /// The row.
-    pub(super) fn row(&self) -> &Row {
+    pub(super) fn row(&self) -> &Rc<Row> {
         &self.row
     }
 }
@@ -222,11 +266,17 @@ mod tests {
     use super::*;
 
     fn listed() -> Listed {
-        let client = ClientAddr("192.0.2.1:5".parse().unwrap());
+        listed_as("a stream", "192.0.2.1:5", "/ws")
+    }
+
+    /// A stream with this id, from this client, on this route.
+    pub(super) fn listed_as(id: &str, client: &str, route: &str) -> Listed {
+        let client = ClientAddr(client.parse().unwrap());
+        let id: String = id.replace(' ', "-");
         Listed::open(
-            RequestId::random(),
+            RequestId::told(id.as_bytes()).unwrap(),
             Kind::Tunnel,
-            "/ws".into(),
+            route.into(),
             client.into(),
             &"app:3000",
         )
@@ -275,6 +325,6 @@ mod tests {
     fn a_row_is_small() {
         // With the two counts of an `Rc` and its place in the list.
         let size = size_of::<Row>() + 2 * size_of::<usize>() + size_of::<(usize, Rc<Row>)>();
-        assert!(size <= 216, "{size} bytes");
+        assert!(size <= 232, "{size} bytes");
     }
 }

@@ -1,0 +1,256 @@
+//! `/api/streams`: the live streams of all workers, page by page, and their end.
+//!
+//! Each worker is asked for its own page, and the pages are put together here. A worker that is too busy to answer is named
+//! in the answer, which then is not all there is.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use http::{StatusCode, Uri};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::admin::State;
+use crate::admin::answer::{Answered, Refusal, json, json_with};
+use crate::bridge::endpoint::{Whereabouts, whereabouts};
+use crate::lifecycle::{drain, tasks};
+use crate::observe::access::Kind;
+use crate::observe::streams::{self, Mark, Query, Row};
+
+use super::moment::rfc3339;
+use super::params::Params;
+
+/// Streams of one page, unless the request says.
+const PAGE: usize = 100;
+
+/// The most that it may say.
+const LONGEST_PAGE: usize = 1_000;
+
+/// The longest time over which streams are ended.
+const LONGEST_DRAIN: Duration = Duration::from_secs(600);
+
+/// One worker's page.
+struct Page {
+    total: usize,
+    matched: usize,
+    streams: Vec<Shown>,
+}
+
+/// A stream as it is shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(skip)]
+    mark: Mark,
+    id: Box<str>,
+    kind: &'static str,
+    route: Box<str>,
+    client: String,
+    user: Option<Box<str>>,
+    backend: Box<str>,
+    opened: String,
+    age_seconds: f64,
+    idle_seconds: f64,
+    bytes_in: u64,
+    bytes_out: u64,
+    messages_in: u64,
+    messages_out: u64,
+    worker: usize,
+    cursor: Option<String>,
+    lag_seconds: Option<f64>,
+}
+
+/// `GET /api/streams`
+pub(super) async fn list(uri: &Uri, state: &State) -> Answered {
+    let mut params = Params::of(uri)?;
+    let query = params.query()?;
+    let limit = params.number("limit", LONGEST_PAGE)?.unwrap_or(PAGE);
+    let after = params.take("after");
+    params.end()?;
+    let (began, _) = state.began;
+    let after = after.map(|text| read_mark(&text, began)).transpose()?;
+    let crew = state.crew.borrow().clone();
+    // One more than is shown: then it is known whether there is another page.
+    let asked = crew.ask(move |worker, _guard| page(worker, &query, after.as_ref(), limit + 1));
+    let (mut total, mut matched, mut absent) = (0, 0, Vec::new());
+    let mut shown = Vec::new();
+    for (worker, page) in asked.await.into_iter().enumerate() {
+        match page {
+            Some(page) => {
+                total += page.total;
+                matched += page.matched;
+                shown.extend(page.streams);
+            }
+            None => absent.push(worker),
+        }
+    }
+    shown.sort_by(|one, other| one.mark.cmp(&other.mark));
+    let is_more = shown.len() > limit;
+    shown.truncate(limit);
+    let last = shown.last().filter(|_| is_more);
+    let next = last.map(|last| write_mark(&last.mark, began));
+    Ok(json(&json!({
+        "total": total,
+        "matched": matched,
+        "streams": shown,
+        "next": next,
+        "workers_absent": absent,
+    })))
+}
+
+/// `DELETE /api/streams/ID`
+pub(super) async fn close(id: &str, state: &State) -> Answered {
+    let crew = state.crew.borrow().clone();
+    let name: Box<str> = id.into();
+    let ended = crew.ask(move |_worker, _guard| streams::end(&name)).await;
+    let closed: usize = ended.iter().flatten().sum();
+    if closed > 0 {
+        tracing::info!(id, closed, "closed by the operator");
+        return Ok(json(&json!({"closed": closed})));
+    }
+    if ended.contains(&None) {
+        return Err(absent());
+    }
+    let why = "no stream of this id lives";
+    Err(Refusal::new(StatusCode::NOT_FOUND, why))
+}
+
+/// `POST /api/streams/drain`
+pub(super) async fn drain(uri: &Uri, state: &State) -> Answered {
+    let mut params = Params::of(uri)?;
+    let over = params.time("over", LONGEST_DRAIN)?.unwrap_or_default();
+    if params.take("q").is_some() {
+        let why = "`q` searches and does not choose: streams are ended by exact filters";
+        return Err(Refusal::bad_request(why));
+    }
+    let query = params.query()?;
+    params.end()?;
+    if query.is_all() {
+        let why = "at least one of `route`, `kind`, `client`, `user` and `backend` says which streams are to end";
+        return Err(Refusal::bad_request(why));
+    }
+    let crew = state.crew.borrow().clone();
+    let told = query.clone();
+    let asked = crew.ask(move |_worker, guard| begin_end(&query, over, guard));
+    let counts = asked.await;
+    let closing: usize = counts.iter().flatten().sum();
+    if counts.iter().all(Option::is_none) {
+        return Err(absent());
+    }
+    tracing::info!(query = ?told, closing, ?over, "the operator ends streams");
+    let absent: Vec<_> = (0..counts.len())
+        .filter(|worker| counts[*worker].is_none())
+        .collect();
+    let told = json!({"closing": closing, "workers_absent": absent});
+    Ok(json_with(StatusCode::ACCEPTED, &told))
+}
+
+/// On a worker: begins to end its streams, and returns how many there are.
+fn begin_end(query: &Query, over: Duration, guard: &drain::Guard) -> usize {
+    let (count, telling) = streams::end_spread(query, over);
+    let guard = guard.clone();
+    tasks::spawn(async move {
+        tokio::select! {
+            () = telling => {}
+            // They end with everything else.
+            _deadline = guard.draining() => {}
+        }
+    });
+    count
+}
+
+fn absent() -> Refusal {
+    let why = "the workers are too busy to answer: try again";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+/// On a worker: its page.
+fn page(worker: usize, query: &Query, after: Option<&Mark>, limit: usize) -> Page {
+    let selection = streams::select(query, after, limit);
+    let is_subscriber = |row: &&Rc<Row>| row.kind == Kind::Subscription;
+    let wanted: Vec<_> = selection.rows.iter().filter(is_subscriber).collect();
+    let places = whereabouts(wanted.into_iter());
+    let now = (Instant::now(), SystemTime::now());
+    let shown = selection
+        .rows
+        .iter()
+        .map(|row| Shown::of(row, worker, now, &places));
+    Page {
+        total: selection.total,
+        matched: selection.matched,
+        streams: shown.collect(),
+    }
+}
+
+impl Shown {
+    fn of(
+        row: &Rc<Row>,
+        worker: usize,
+        (now, time): (Instant, SystemTime),
+        places: &HashMap<*const Row, Whereabouts>,
+    ) -> Self {
+        let age = now.saturating_duration_since(row.opened);
+        let moved = row.moved();
+        let place = places.get(&Rc::as_ptr(row));
+        let id: Box<str> = row.id.as_str().into();
+        Self {
+            mark: Mark {
+                opened: row.opened,
+                id: id.clone(),
+            },
+            id,
+            kind: row.kind.label(),
+            route: (*row.route).into(),
+            client: row.client.to_string(),
+            user: row.user.as_deref().map(Into::into),
+            backend: row.backend.clone(),
+            opened: rfc3339(time.checked_sub(age).unwrap_or(time)),
+            age_seconds: age.as_secs_f64(),
+            idle_seconds: row.silence().min(age).as_secs_f64(),
+            bytes_in: moved.bytes_in,
+            bytes_out: moved.bytes_out,
+            messages_in: moved.messages_in,
+            messages_out: moved.messages_out,
+            worker,
+            cursor: place.and_then(|place| place.cursor.map(|id| id.to_string())),
+            lag_seconds: place.and_then(|place| place.lag.map(|lag| lag.as_secs_f64())),
+        }
+    }
+}
+
+/// What the next page is asked for by: nanoseconds since the start, and the id.
+fn write_mark(mark: &Mark, began: Instant) -> String {
+    let since = mark.opened.saturating_duration_since(began).as_nanos();
+    format!("{since}.{}", mark.id)
+}
+
+fn read_mark(text: &str, began: Instant) -> Result<Mark, Refusal> {
+    let mark = text.split_once('.').and_then(|(since, id)| {
+        let opened = began.checked_add(Duration::from_nanos(since.parse().ok()?))?;
+        let id = id.into();
+        Some(Mark { opened, id })
+    });
+    let why = "`after` is what a page before this one has as `next`";
+    mark.ok_or_else(|| Refusal::bad_request(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let began = Instant::now();
+        let mark = Mark {
+            opened: began + Duration::from_nanos(1_234_567_890_123),
+            id: "an.id-with/everything".into(),
+        };
+        let written = write_mark(&mark, began);
+        assert_eq!(written, "1234567890123.an.id-with/everything");
+        assert_eq!(read_mark(&written, began).unwrap(), mark);
+        for wrong in ["", "an id", ".id", "-1.id", "1", "99999999999999999999.id"] {
+            assert!(read_mark(wrong, began).is_err(), "{wrong}");
+        }
+    }
+}
