@@ -17,7 +17,7 @@ async fn it_answers_what_it_knows_and_nothing_else() {
         ("GET", "/readyz", 200, "ready\n"),
         ("HEAD", "/readyz", 200, ""),
         ("POST", "/readyz", 405, "method not allowed\n"),
-        ("GET", "/", 404, "not found\n"),
+        ("GET", "/nothing", 404, "not found\n"),
         ("GET", "/metrics/", 404, "not found\n"),
     ];
     for (method, path, status, body) in table {

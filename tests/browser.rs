@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 
 use crate::bridge::bridge;
 use crate::harness::{
-    Backend, Directory, Exchange, Gate, Relay, Server, browser_driver, echo_websocket, within,
+    Backend, Directory, Exchange, Gate, Relay, Server, Wire, browser_driver, connect,
+    echo_websocket, within,
 };
 use crate::tunnel_h2::LISTEN;
 
 /// A browser with one window. Its driver and its profile end with it.
 pub struct Browser {
     client: Client,
-    _driver: Server,
+    driver: Server,
     profile: Directory,
 }
 
@@ -46,6 +47,7 @@ impl Browser {
         let capabilities = json!({
             "acceptInsecureCerts": true,
             "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
         });
         let Value::Object(capabilities) = capabilities else {
             unreachable!("it is written as an object");
@@ -58,15 +60,85 @@ impl Browser {
             crate::harness::within_time(Duration::from_secs(40), "a browser", connecting).await;
         Self {
             client: client.unwrap(),
-            _driver: driver,
+            driver,
             profile,
         }
     }
 
     /// Loads a page of the program's.
     pub async fn open(&self, port: u16, path: &str) {
-        let url = format!("https://localhost:{port}{path}");
-        within("the page", self.client.goto(&url)).await.unwrap();
+        self.visit(&format!("https://localhost:{port}{path}")).await;
+    }
+
+    /// Loads any page.
+    pub async fn visit(&self, url: &str) {
+        within("the page", self.client.goto(url)).await.unwrap();
+    }
+
+    /// Clicks where a person would.
+    pub async fn click(&self, selector: &str) {
+        let click = async {
+            self.client
+                .find(Locator::Css(selector))
+                .await?
+                .click()
+                .await
+        };
+        let clicked = within(selector, click).await;
+        clicked.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+    }
+
+    /// Types where a person would.
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        let typed = async {
+            let field = self.client.find(Locator::Css(selector)).await?;
+            field.send_keys(text).await
+        };
+        let typed = within(selector, typed).await;
+        typed.unwrap_or_else(|error| panic!("`{selector}`: {error}"));
+    }
+
+    /// Runs statements, which may `return` a value.
+    pub async fn run(&self, script: &str) -> Value {
+        within("a script", self.client.execute(script, Vec::new()))
+            .await
+            .unwrap()
+    }
+
+    /// Evaluates an expression that is a promise.
+    pub async fn promised(&self, expression: &str) -> Value {
+        let script = format!("const done = arguments[0]; ({expression}).then(done);");
+        let value = self.client.execute_async(&script, Vec::new());
+        within(expression, value).await.unwrap()
+    }
+
+    /// A command of Chromium's own protocol.
+    pub async fn command(&self, name: &str, parameters: Value) -> Value {
+        let body = json!({ "cmd": name, "params": parameters });
+        self.ask_driver("goog/cdp/execute", &body).await
+    }
+
+    /// What has come to its console since this was asked last: `{ level, source, message }` each.
+    pub async fn console(&self) -> Vec<Value> {
+        let told = self.ask_driver("se/log", &json!({ "type": "browser" }));
+        told.await.as_array().expect("a list").clone()
+    }
+
+    /// What the driver understands beyond the standard.
+    async fn ask_driver(&self, what: &str, body: &Value) -> Value {
+        let session = self.client.session_id().await.unwrap().expect("a session");
+        let address = (std::net::Ipv4Addr::LOCALHOST, self.driver.port);
+        let mut wire = Wire::new(connect(address.into()).await);
+        let body = body.to_string();
+        wire.send(format!(
+            "POST /session/{session}/{what} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+        assert_eq!(wire.head().await.status(), 200, "{what}");
+        let mut answer: Value = serde_json::from_str(&wire.text().await).unwrap();
+        answer["value"].take()
     }
 
     /// Evaluates an expression.

@@ -49,6 +49,7 @@ mod browser;
 mod clients;
 mod config;
 mod connections;
+mod dashboard;
 mod docs;
 mod doctor;
 mod drain;

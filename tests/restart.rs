@@ -298,6 +298,29 @@ async fn the_admin_listener_goes_to_the_new_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_old_process_drains_the_new_one_alone_answers_the_operator() {
+    let mut backend = Backend::by_hand().await;
+    let text = format!("{}{ADMIN}{LONG_DRAIN}", backend.for_everything());
+    let mut gate = Gate::start(&text).await;
+    let admin = Admin::of(&gate).await;
+    let mut client = gate.tls().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut held = backend.next().await;
+    let mark = gate.log.mark();
+    gate.restart().await;
+    gate.log
+        .wait(mark, "the drain", |line| says(line, "draining"))
+        .await;
+    for _ask in 0..20 {
+        assert_eq!(admin.ask("GET", "/readyz").await.0.status(), 200);
+    }
+    held.answer("200 OK", "done").await;
+    assert_eq!(client.head().await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_restart_and_a_reload_wait_for_the_first_one() {
     let backend = Backend::that(echo_http).await;
     let mut gate = Gate::start(&backend.for_everything()).await;

@@ -8,6 +8,7 @@
 mod answer;
 mod api;
 pub mod control;
+mod dashboard;
 mod door;
 mod health;
 mod metrics;
@@ -225,6 +226,14 @@ impl Admin {
         let sockets = self.tcp.iter();
         let sockets = sockets.flat_map(|listening| &listening.to_hand_over);
         sockets.map(handover::Socket::try_clone).collect()
+    }
+
+    /// Accepts no more over TCP: who comes now is for the process that follows, which accepts from the same socket. Were there two,
+    /// it would be chance which of them answers.
+    pub fn step_back(&mut self) {
+        if let Some(listening) = self.tcp.take() {
+            listening.removed.cancel();
+        }
     }
 
     /// From now on it is told that the process drains.

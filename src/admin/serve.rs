@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, Body, text};
 use super::api::{self, live};
 use super::door::Way;
-use super::{State, health, metrics};
+use super::{State, dashboard, health, metrics};
 
 /// For the head of the request.
 const HEAD: Duration = Duration::from_secs(10);
@@ -39,10 +39,13 @@ where
 {
     let is_lasting = Cell::new(false);
     let service = service_fn(async |request: Request<Incoming>| {
-        let answer = if api::is_for(request.uri().path()) {
+        let path = request.uri().path();
+        let answer = if api::is_for(path) {
             api::answer(request, way, state).await
+        } else if let Some(page) = dashboard::answer(request.method(), path, request.headers()) {
+            page
         } else {
-            answer(request.method(), request.uri().path(), state)
+            answer(request.method(), path, state)
         };
         is_lasting.set(matches!(answer.body(), Body::Right(_)));
         Ok::<_, Infallible>(guarded(answer))
@@ -82,10 +85,12 @@ fn answer(method: &Method, path: &str, state: &State) -> Answer {
     }
 }
 
-/// Nothing of it is kept, or taken for something else.
+/// Nothing of it is kept, where it does not say so itself, or taken for something else.
 fn guarded(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     answer

@@ -28,6 +28,12 @@ const CONFIG: &str = include_str!("../../conf/demo.toml");
 const PORT: &str = "${DEMO_PORT:-8443}";
 /// Where `conf/demo.toml` has the address of the app.
 const APP: &str = "${DEMO_APP:-127.0.0.1:3000}";
+/// Where it has the admin listener.
+const ADMIN: &str = "address = \"127.0.0.1:${DEMO_ADMIN:-9180}\"";
+/// The port of the admin listener, unless another program has it.
+const ADMIN_PORT: u16 = 9180;
+/// Random bytes of the token for the dashboard.
+const TOKEN: usize = 16;
 /// The table that stands for the certificate which the demo makes.
 const CERTIFICATE: &str = "[[tls.certificate]]";
 
@@ -57,6 +63,9 @@ pub enum DemoError {
     /// The certificate could not be made.
     #[error("the demo's certificate cannot be made")]
     Certificate(#[source] rcgen::Error),
+    /// The system gives no random numbers.
+    #[error("the demo's token cannot be made: the system gives no random numbers")]
+    Token,
 }
 
 /// Starts the demo's backend on a thread of its own, which lives as long as the process, and returns what is needed to
@@ -67,12 +76,36 @@ pub enum DemoError {
 pub fn start(port: u16) -> Result<Demo, DemoError> {
     let (chain, key) = certificate().map_err(DemoError::Certificate)?;
     let app = start_backend().map_err(DemoError::Backend)?;
+    let dashboard = Dashboard {
+        port: dashboard_port().map_err(DemoError::Backend)?,
+        token: token()?,
+    };
     Ok(Demo {
-        config_text: config_text(port, app),
+        config_text: config_text(port, app, &dashboard),
         chain,
         key,
-        banner: banner(port),
+        banner: banner(port, &dashboard),
     })
+}
+
+/// Where the dashboard is, and what it asks for.
+struct Dashboard {
+    port: u16,
+    token: String,
+}
+
+/// The usual port, or any that is free.
+fn dashboard_port() -> io::Result<u16> {
+    let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, ADMIN_PORT));
+    let free = usual.or_else(|_taken| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(free.local_addr()?.port())
+}
+
+/// A token for this run, in digits.
+fn token() -> Result<String, DemoError> {
+    let mut bytes = [0; TOKEN];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| DemoError::Token)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn start_backend() -> io::Result<SocketAddr> {
@@ -92,10 +125,12 @@ fn start_backend() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// `conf/demo.toml` with this run's ports, and without the certificate's files.
+/// `conf/demo.toml` with this run's ports and token, and without the certificate's files.
 ///
-/// Both values are numbers and dots, which mean nothing to TOML inside a string.
-fn config_text(port: u16, app: SocketAddr) -> String {
+/// All values are digits and dots, which mean nothing to TOML inside a string.
+fn config_text(port: u16, app: SocketAddr, dashboard: &Dashboard) -> String {
+    let Dashboard { port: admin, token } = dashboard;
+    let admin = format!("address = \"127.0.0.1:{admin}\"\ntoken = \"{token}\"");
     CONFIG
         .split("\n\n")
         .filter(|paragraph| !paragraph.contains(CERTIFICATE))
@@ -103,6 +138,7 @@ fn config_text(port: u16, app: SocketAddr) -> String {
         .join("\n\n")
         .replace(PORT, &port.to_string())
         .replace(APP, &app.to_string())
+        .replace(ADMIN, &admin)
 }
 
 /// A certificate for this machine's own names, signed by an authority that exists for this one signature.
@@ -140,13 +176,17 @@ fn certificate() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
     Ok((chain, key.into()))
 }
 
-fn banner(port: u16) -> String {
+fn banner(port: u16, dashboard: &Dashboard) -> String {
+    let Dashboard { port: admin, token } = dashboard;
     format!(
         "\
 streamgate demo
 
   Open   https://localhost:{port}/
          The certificate was made a moment ago: your browser asks you to accept it once.
+
+  Watch  http://localhost:{admin}/#token={token}
+         The dashboard: traffic, live streams, bridges, reloads. Close a stream there, and see its page come back.
 
   Try    curl -Nk https://localhost:{port}/live/market           the WebSocket feed, as server-sent events
          curl -k  https://localhost:{port}/live/market -H 'content-type: application/json' \\
@@ -169,14 +209,26 @@ mod tests {
 
     use super::*;
 
+    fn dashboard() -> Dashboard {
+        Dashboard {
+            port: 40124,
+            token: token().expect("random numbers"),
+        }
+    }
+
     #[test]
     fn config_text_has_this_runs_ports_and_no_files() {
         let app = SocketAddr::from((Ipv4Addr::LOCALHOST, 40123));
-        let text = config_text(9443, app);
-        assert!(
-            text.contains("9443") && text.contains("127.0.0.1:40123"),
-            "{text}"
-        );
+        let dashboard = dashboard();
+        let text = config_text(9443, app, &dashboard);
+        for part in [
+            "9443",
+            "127.0.0.1:40123",
+            "127.0.0.1:40124",
+            &dashboard.token,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
         assert!(
             !text.contains("${") && !text.contains(CERTIFICATE),
             "{text}"
@@ -186,7 +238,7 @@ mod tests {
 
     #[test]
     fn configuration_for_reading_names_what_is_replaced() {
-        for literal in [PORT, APP, CERTIFICATE] {
+        for literal in [PORT, APP, ADMIN, CERTIFICATE] {
             assert!(CONFIG.contains(literal), "{literal}");
         }
     }
@@ -215,8 +267,18 @@ mod tests {
     }
 
     #[test]
-    fn banner_names_the_port_it_was_given() {
-        assert!(banner(9443).contains("https://localhost:9443/live/market"));
-        assert!(!banner(9443).contains("8443"));
+    fn banner_names_the_ports_it_was_given() {
+        let dashboard = dashboard();
+        let banner = banner(9443, &dashboard);
+        assert!(banner.contains("https://localhost:9443/live/market"));
+        assert!(!banner.contains("8443") && !banner.contains("9180"));
+        let page = format!("http://localhost:40124/#token={}\n", dashboard.token);
+        assert!(banner.contains(&page), "{banner}");
+    }
+
+    #[test]
+    fn tokens_are_long_and_never_the_same() {
+        let (first, second) = (token().expect("made"), token().expect("made"));
+        assert!(first.len() == 2 * TOKEN && first != second);
     }
 }

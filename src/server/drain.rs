@@ -34,6 +34,9 @@ impl Server {
         let connections = self.permits.in_use();
         tracing::info!(?limit, ?cause, connections, "draining");
         systemd::stopping("draining", limit + SLACK);
+        if cause == Cause::Restart {
+            self.admin.step_back();
+        }
         self.admin.draining();
         // Our own hold on the listening sockets: with the workers' gone too, nobody new is queued.
         drop((self.listeners, self.inherited));

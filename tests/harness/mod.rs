@@ -53,7 +53,7 @@ pub use program::{Outcome, run_program};
 pub use proxies::Proxy;
 pub use relay::Relay;
 pub use tls_backend::TlsBackend;
-pub use tools::{Server, browser_driver, node, output, python, tool};
+pub use tools::{Server, browser_driver, node, node_file, output, python, tool};
 pub use websocket::WebSocketClient;
 pub use wire::{Body, Head, TlsWire, Wire};
 

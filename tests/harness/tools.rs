@@ -37,6 +37,13 @@ pub fn node(script: &str) -> Command {
     command
 }
 
+/// A file of one of the packages for Node that `tests/run` installs.
+pub fn node_file(path: &str) -> String {
+    let path = prepared("node/node_modules").join(path);
+    let read = std::fs::read_to_string(&path);
+    read.unwrap_or_else(|error| panic!("`{}`: {error}: run `tests/run`", path.display()))
+}
+
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true).stdin(Stdio::null());
