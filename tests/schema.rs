@@ -26,7 +26,7 @@ async fn validate(files: &[PathBuf]) -> Value {
     let schema = directory.write("schema.json", schema.said);
     let mut command = python("schema_validate.py");
     command.arg(schema).args(files);
-    serde_json::from_str(&output(&mut command).await).unwrap()
+    serde_json::from_str(&output(command).await).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

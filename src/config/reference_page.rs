@@ -42,7 +42,7 @@ fn write_table(page: &mut String, path: &str, title: &str, keys: &[Key], level: 
         }
         page.push('\n');
     }
-    let below = plain.iter().filter(|key| !(key.form)().keys().is_empty());
+    let below = plain.iter().filter(|key| has_section(&(key.form)()));
     for key in below.chain(&tables) {
         let form = (key.form)();
         let path = format!("{path}{}", key.name);
@@ -52,7 +52,8 @@ fn write_table(page: &mut String, path: &str, title: &str, keys: &[Key], level: 
             ""
         };
         let title = match form {
-            Form::List(_) => format!("`[[{path}]]`"),
+            Form::List(_) if is_table(&form) => format!("`[[{path}]]`"),
+            Form::List(_) => format!("`{path} = [{{ … }}]`"),
             _ if is_table(&form) => format!("`[{path}{free}]`"),
             _ => format!("`{path} = {{ … }}`"),
         };
@@ -76,6 +77,12 @@ fn write_table(page: &mut String, path: &str, title: &str, keys: &[Key], level: 
 
 fn depth(path: &str) -> usize {
     path.replace(".NAME", "").matches('.').count().min(2)
+}
+
+/// Whether there are keys to tell of. Where a secret is kept is the same everywhere, and said at the head of the page.
+fn has_section(form: &Form) -> bool {
+    let keys = form.keys();
+    !keys.is_empty() && !keys.iter().any(|key| key.name == "credential")
 }
 
 /// Whether it is written with a heading of its own, `[…]` or `[[…]]`.

@@ -12,6 +12,9 @@ pub(crate) struct Usual {
     pub(crate) words: Option<String>,
 }
 
+/// The most characters of words beside a value that says the same.
+const BRIEF: usize = 30;
+
 impl Usual {
     /// Reads a key's doc comment.
     pub(crate) fn of(docs: &str) -> Self {
@@ -47,8 +50,10 @@ impl Usual {
     pub(crate) fn shown(&self) -> String {
         let value = self.value.as_deref().map(unquoted);
         match (value, &self.words) {
-            (Some(value), Some(words)) => format!("{value} ({words})"),
-            (Some(value), None) => value.to_owned(),
+            (Some(value), Some(words)) if words.chars().count() <= BRIEF => {
+                format!("{value} ({words})")
+            }
+            (Some(value), _) => value.to_owned(),
             (None, Some(words)) => words.replace('`', ""),
             (None, None) => "not set".to_owned(),
         }
@@ -116,6 +121,10 @@ mod tests {
             (
                 "Threads. `0` (the default): one per core. Up to 1024.",
                 "0 (one per core)",
+            ),
+            (
+                "Fate. Default `\"keep\"`: they go on with what they began with.",
+                "keep",
             ),
             ("After. Absent or `\"0\"`: never.", "0 (never)"),
             (
