@@ -22,6 +22,7 @@ mod actions;
 mod admin;
 mod admin_access;
 mod admin_api;
+mod admin_close;
 mod admin_live;
 mod auth;
 mod auth_browser;

@@ -1,7 +1,7 @@
 //! Errands: what another thread has a worker do with what is the worker's own.
 //!
 //! Nobody reads a worker's lists from outside; who wants to know something of them sends an errand, which the worker runs
-//! between two of its tasks, and waits for the answer. Invariants: no more than [`WAITING`] errands wait at a worker, nobody
+//! between two of its tasks, and waits for the answer. Invariants: few errands wait at a worker, nobody
 //! waits for an answer for longer than [`PATIENCE`], and an errand that nobody waits for any more is not run.
 
 use std::time::Duration;

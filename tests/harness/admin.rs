@@ -56,7 +56,7 @@ impl AdminSocket {
 }
 
 /// One request, over whatever reaches the listener, to `localhost` unless a field says otherwise.
-pub async fn ask_over<S>(
+async fn ask_over<S>(
     stream: S,
     (method, target): (&str, &str),
     fields: &[(&str, &str)],

@@ -29,7 +29,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use admin::{ADMIN, ADMIN_API, Admin, AdminSocket, ask_over};
+pub use admin::{ADMIN, ADMIN_API, Admin, AdminSocket};
 pub use backend::{Backend, Exchange, reset};
 pub use behaviour::{
     answers_101_fast, closes_mid_body, echo_http, echo_websocket, half_closes, refuses_upgrade,

@@ -19,7 +19,7 @@ pub struct Totals {
     pub requests: u64,
     /// The same by the class of their response's status, in the order of [`CLASSES`].
     pub by_class: [u64; CLASSES.len()],
-    /// Long streams that live, in the order of [`Kind::ALL`].
+    /// Long streams that live, in the order of their kinds' numbers.
     pub streams: [u64; Kind::ALL.len()],
     /// Bytes from clients within long streams.
     pub bytes_in: u64,
