@@ -120,8 +120,9 @@ impl Browser {
 
     /// What has come to its console since this was asked last: `{ level, source, message }` each.
     pub async fn console(&self) -> Vec<Value> {
-        let told = self.ask_driver("se/log", &json!({ "type": "browser" }));
-        told.await.as_array().expect("a list").clone()
+        let console = json!({ "type": "browser" });
+        let told = self.ask_driver("se/log", &console).await;
+        told.as_array().expect("a list").clone()
     }
 
     /// What the driver understands beyond the standard.
