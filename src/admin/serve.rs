@@ -40,7 +40,7 @@ where
         let (method, uri) = (request.method(), request.uri());
         let response = match uri.path() {
             "/api/reload" => control::reload(method, uri, access, state).await,
-            path => answer(method, path, state),
+            _ => answer(&request, state),
         };
         Ok::<_, Infallible>(guarded(response))
     });
@@ -57,17 +57,17 @@ where
     }
 }
 
-fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
     // hyper leaves the body of an answer to HEAD away.
-    let may_read = matches!(*method, Method::GET | Method::HEAD);
-    match path {
+    let may_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
         "/metrics" | "/healthz" | "/readyz" if !may_read => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             let allowed = HeaderValue::from_static("GET, HEAD");
             response.headers_mut().insert(ALLOW, allowed);
             response
         }
-        "/metrics" => metrics::expose(&state.shown, state.draining.get()),
+        "/metrics" => metrics::expose(&state.shown, state.draining.get(), request.headers()),
         "/healthz" => health::alive(),
         "/readyz" => health::ready(state.draining.get()),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),

@@ -44,11 +44,20 @@ impl Admin {
         }
     }
 
-    /// One request.
+    /// One request, by which Prometheus would ask.
     pub async fn ask(&self, method: &str, path: &str) -> (Head, String) {
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2,*/*;q=0.1";
+        self.ask_with(method, path, &format!("Accept: {accept}\r\n"))
+            .await
+    }
+
+    /// One request with fields of the test's own.
+    pub async fn ask_with(&self, method: &str, path: &str, fields: &str) -> (Head, String) {
         let mut wire = Wire::new(connect(self.address).await);
-        wire.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\n\r\n"))
-            .await;
+        wire.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\n{fields}\r\n"
+        ))
+        .await;
         let head = wire.head_of_answer_to(method).await;
         (head, wire.text().await)
     }
