@@ -73,6 +73,7 @@ mod metrics;
 mod notify;
 mod origins;
 mod packaging;
+mod prometheus;
 mod proxy_protocol;
 mod raw_requests;
 mod reload;

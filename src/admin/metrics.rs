@@ -1,17 +1,19 @@
 //! `/metrics`: what was counted, with what the process knows at this moment.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::Shown;
 use super::answer::{Answer, body};
 use crate::bridge::log::Budget;
-use crate::observe::metrics::{CONTENT_TYPE, LogMemory, Server, Standing};
+use crate::observe::metrics::{Format, LogMemory, Server, Standing};
 use crate::snapshot::Snapshot;
 
-pub(super) fn expose(shown: &Shown, is_draining: bool) -> Answer {
+pub(super) fn expose(shown: &Shown, is_draining: bool, headers: &HeaderMap) -> Answer {
     let snapshot = shown.shared.load();
     let standing = Standing {
+        is_draining,
         connections: shown.permits.in_use(),
+        connections_limit: snapshot.config.limits.connections,
         connections_refused: shown.permits.refused(),
         generations: snapshot.generations(),
         log_lines_dropped: shown.dropped.count(),
@@ -26,8 +28,9 @@ pub(super) fn expose(shown: &Shown, is_draining: bool) -> Answer {
             limit: Budget::process().limit(),
         },
     };
-    let text = shown.metrics.expose(&standing);
-    body(StatusCode::OK, CONTENT_TYPE, text.into())
+    let format = Format::wanted(headers);
+    let text = shown.metrics.expose(&standing, format);
+    body(StatusCode::OK, format.content_type(), text.into())
 }
 
 fn certificates(snapshot: &Snapshot) -> Vec<(String, i64)> {

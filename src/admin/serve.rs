@@ -45,7 +45,7 @@ where
         } else if let Some(page) = dashboard::answer(request.method(), path, request.headers()) {
             page
         } else {
-            answer(request.method(), path, state)
+            answer(&request, state)
         };
         is_lasting.set(matches!(answer.body(), Body::Right(_)));
         Ok::<_, Infallible>(guarded(answer))
@@ -68,17 +68,17 @@ where
     }
 }
 
-fn answer(method: &Method, path: &str, state: &State) -> Answer {
+fn answer(request: &Request<Incoming>, state: &State) -> Answer {
     // hyper leaves the body of an answer to HEAD away.
-    let may_read = matches!(*method, Method::GET | Method::HEAD);
-    match path {
+    let may_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
         "/metrics" | "/healthz" | "/readyz" if !may_read => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             let allowed = HeaderValue::from_static("GET, HEAD");
             response.headers_mut().insert(ALLOW, allowed);
             response
         }
-        "/metrics" => metrics::expose(&state.shown, state.draining.get()),
+        "/metrics" => metrics::expose(&state.shown, state.draining.get(), request.headers()),
         "/healthz" => health::alive(),
         "/readyz" => health::ready(state.draining.get()),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),

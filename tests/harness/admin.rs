@@ -117,9 +117,11 @@ impl Admin {
         }
     }
 
-    /// One request.
+    /// One request, by which Prometheus would ask.
     pub async fn ask(&self, method: &str, path: &str) -> (Head, String) {
-        self.ask_with((method, path), &[], "").await
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2,*/*;q=0.1";
+        self.ask_with((method, path), &[("accept", accept)], "")
+            .await
     }
 
     /// One request with fields and a body.

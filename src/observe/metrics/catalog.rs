@@ -1,20 +1,23 @@
 //! Every metric: its name, its labels, its unit, what it says.
 //!
-//! `docs/metrics.md` is made from this file, and a test holds it to that. The names have the prefix [`PREFIX`], a unit is
-//! appended to them, and counters end in `_total`.
+//! `docs/metrics.md` is made from this file, and a test holds it to that. The names have the prefix [`PREFIX`], but for those
+//! that all programs have alike ([`PROCESS`]); a unit is appended to them, and counters end in `_total`.
 
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::histogram::{Bounds, Histogram};
+use super::histogram::{Bounds, Buckets, Histogram, buckets};
 use super::labels;
 
 /// What all names begin with.
-pub(super) const PREFIX: &str = "streamgate";
+const PREFIX: &str = "streamgate";
+
+/// What the names begin with that Prometheus's own libraries give to all programs, so that dashboards know them.
+const PROCESS: &str = "process_";
 
 /// From the backend's byte read to the client's socket having taken it: 50 µs to 1 s.
 pub(super) const DELAYS: Bounds = &[
@@ -61,12 +64,18 @@ pub(super) const LAGS: Bounds = &[
 /// A gauge of seconds.
 type Seconds = Gauge<f64, AtomicU64>;
 
+/// A counter of seconds.
+type SecondsTotal = Counter<f64, AtomicU64>;
+
 /// One metric.
 pub(super) struct Entry {
     /// Without prefix, unit and `_total`.
     name: &'static str,
     unit: Option<&'static str>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "for docs/metrics.md"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for docs/metrics.md, dashboard and alerts")
+    )]
     labels: &'static [&'static str],
     /// A sentence without its full stop, which the exposition adds.
     help: &'static str,
@@ -93,6 +102,15 @@ macro_rules! catalog {
             pub(super) fn reference(&self) -> Vec<String> {
                 vec![$($entry.reference(type_of(&self.$field)),)+]
             }
+
+            /// The name of each metric as it is exposed, with its type and the names of its labels.
+            #[cfg(test)]
+            pub(super) fn names(&self) -> Vec<(String, &'static str, &'static [&'static str])> {
+                vec![$({
+                    let kind = type_of(&self.$field);
+                    ($entry.full_name(kind), kind, $entry.labels)
+                },)+]
+            }
         }
     };
 }
@@ -102,9 +120,37 @@ catalog! {
         name: "build_info", unit: None, labels: &["version"],
         help: "Always 1, with the version of the program",
     };
+    draining: Gauge = Gauge::default(), Entry {
+        name: "draining", unit: None, labels: &[],
+        help: "1 while the process drains, else 0",
+    };
+    cpu: SecondsTotal = Counter::default(), Entry {
+        name: "process_cpu", unit: Some("seconds"), labels: &[],
+        help: "Time of processors that the process has used",
+    };
+    memory: Gauge = Gauge::default(), Entry {
+        name: "process_resident_memory", unit: Some("bytes"), labels: &[],
+        help: "Memory of the process",
+    };
+    started: Seconds = Gauge::default(), Entry {
+        name: "process_start_time", unit: Some("seconds"), labels: &[],
+        help: "When the process began, since 1970",
+    };
+    open_files: Gauge = Gauge::default(), Entry {
+        name: "process_open_fds", unit: None, labels: &[],
+        help: "Files that the process has open; each connection is one",
+    };
+    files_limit: Gauge = Gauge::default(), Entry {
+        name: "process_max_fds", unit: None, labels: &[],
+        help: "Files that it may have open",
+    };
     connections: Gauge = Gauge::default(), Entry {
         name: "connections", unit: None, labels: &[],
         help: "Connections of clients that live now",
+    };
+    connections_limit: Gauge = Gauge::default(), Entry {
+        name: "connections_limit", unit: None, labels: &[],
+        help: "What `limits.connections` allows of them",
     };
     connections_refused: Counter = Counter::default(), Entry {
         name: "connections_refused", unit: None, labels: &[],
@@ -190,11 +236,11 @@ catalog! {
         name: "certificate_expiry_timestamp", unit: Some("seconds"), labels: &["name"],
         help: "When a certificate in force expires, by its first name",
     };
-    reloads: Family<labels::Reloads, Counter> = Family::default(), Entry {
+    reloads: Family<labels::OfOutcome, Counter> = Family::default(), Entry {
         name: "reloads", unit: None, labels: &["outcome"],
         help: "Reloads of the configuration: done, without a change, or refused",
     };
-    reloaded: Family<labels::Reloads, Gauge> = Family::default(), Entry {
+    reloaded: Family<labels::OfOutcome, Gauge> = Family::default(), Entry {
         name: "last_reload_timestamp", unit: Some("seconds"), labels: &["outcome"],
         help: "When the last reload with this outcome was",
     };
@@ -282,6 +328,11 @@ catalog! {
 
 impl Entry {
     fn register(&self, registry: &mut Registry, metric: impl Metric) {
+        let registry = if self.name.starts_with(PROCESS) {
+            registry
+        } else {
+            registry.sub_registry_with_prefix(PREFIX)
+        };
         match self.unit {
             Some(unit) => {
                 let unit = Unit::Other(unit.to_owned());
@@ -294,39 +345,29 @@ impl Entry {
 
 #[cfg(test)]
 impl Entry {
+    fn full_name(&self, metric_type: &str) -> String {
+        let mut parts = vec![self.name];
+        if !self.name.starts_with(PROCESS) {
+            parts.insert(0, PREFIX);
+        }
+        parts.extend(self.unit);
+        parts.extend((metric_type == "counter").then_some("total"));
+        parts.join("_")
+    }
+
     fn reference(&self, metric_type: &str) -> String {
-        let unit = self.unit.map(|unit| format!("_{unit}")).unwrap_or_default();
-        let total = if metric_type == "counter" {
-            "_total"
-        } else {
-            ""
-        };
         let labels: Vec<_> = self
             .labels
             .iter()
             .map(|label| format!("`{label}`"))
             .collect();
         format!(
-            "| `{PREFIX}_{}{unit}{total}` | {metric_type} | {} | {}. |",
-            self.name,
+            "| `{}` | {metric_type} | {} | {}. |",
+            self.full_name(metric_type),
             labels.join(", "),
             self.help
         )
     }
-}
-
-/// Makes histograms.
-#[derive(Debug, Clone)]
-pub(super) struct Buckets(Bounds);
-
-impl MetricConstructor<Histogram> for Buckets {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new(self.0)
-    }
-}
-
-fn buckets<L: Clone + Eq + std::hash::Hash>(bounds: Bounds) -> Family<L, Histogram, Buckets> {
-    Family::new_with_constructor(Buckets(bounds))
 }
 
 #[cfg(test)]

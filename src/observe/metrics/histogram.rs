@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// Upper bounds of buckets in microseconds, in order.
@@ -46,6 +47,23 @@ impl Histogram {
         let micros = other.0.micros.load(Ordering::Relaxed);
         self.0.micros.fetch_add(micros, Ordering::Relaxed);
     }
+}
+
+/// Makes histograms.
+#[derive(Debug, Clone)]
+pub(super) struct Buckets(Bounds);
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0)
+    }
+}
+
+/// A family of histograms with these bounds.
+pub(super) fn buckets<L: Clone + Eq + std::hash::Hash>(
+    bounds: Bounds,
+) -> Family<L, Histogram, Buckets> {
+    Family::new_with_constructor(Buckets(bounds))
 }
 
 impl TypedMetric for Histogram {

@@ -60,9 +60,9 @@ pub(super) struct Resumed {
     pub(super) outcome: &'static str,
 }
 
-/// Reloads.
+/// Reloads, and spans, by what became of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Reloads {
+pub(super) struct OfOutcome {
     pub(super) outcome: &'static str,
 }
 

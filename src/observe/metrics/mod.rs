@@ -1,4 +1,4 @@
-//! Metrics: what is counted, and how it is exposed (OpenMetrics).
+//! Metrics: what is counted, and how it is exposed (OpenMetrics, or the older text of Prometheus).
 //!
 //! Requests and streams count into cells of their own worker (`tally`); each worker's tick adds them to the metrics of
 //! the process by [`Metrics::fold`]. So counting takes no lock and no atomic, and what is exposed is exact but for the last
@@ -11,29 +11,32 @@ mod bridges;
 mod catalog;
 mod histogram;
 mod labels;
+#[cfg(test)]
+mod named;
+mod process;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod text;
 mod totals;
 mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::text;
+use prometheus_client::encoding;
 use prometheus_client::registry::Registry;
 
 pub use bridges::{BridgeLogs, BridgeStanding, ByWord, Lag, LagSample, LogMemory};
 use catalog::Catalog;
+use process::Usage;
 pub(crate) use tally::StreamTally;
 use tally::Tally;
+pub use text::Format;
 use totals::AllTotals;
 pub use totals::{CLASSES, Totals};
 
 use crate::observe::access::Kind;
-
-/// The media type of [`Metrics::expose`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 thread_local! {
     static TALLY: Tally = Tally::default();
@@ -117,8 +120,12 @@ impl Reload {
 /// What the process knows at a moment without having counted it.
 #[derive(Debug, Default)]
 pub struct Standing {
+    /// Whether the process drains.
+    pub is_draining: bool,
     /// Connections of clients.
     pub connections: usize,
+    /// How many there may be.
+    pub connections_limit: usize,
     /// Connections that were closed because their client had too many, since the start.
     pub connections_refused: u64,
     /// Configurations that are held.
@@ -152,12 +159,14 @@ impl Metrics {
     /// All of them, at nothing.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix(catalog::PREFIX);
+        let mut registry = Registry::default();
         let catalog = Catalog::register(&mut registry);
         let version = labels::Program {
             version: env!("CARGO_PKG_VERSION"),
         };
         catalog.build.get_or_create(&version).set(1);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        catalog.started.set(now.unwrap_or_default().as_secs_f64());
         Self {
             registry,
             catalog,
@@ -185,7 +194,7 @@ impl Metrics {
 
     /// A reload has ended.
     pub fn reloaded(&self, outcome: Reload) {
-        let labels = labels::Reloads {
+        let labels = labels::OfOutcome {
             outcome: outcome.label(),
         };
         self.catalog.reloads.get_or_create(&labels).inc();
@@ -195,20 +204,27 @@ impl Metrics {
         at.set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 
-    /// All metrics as OpenMetrics text, with what is known just now.
+    /// All metrics as text, with what is known just now.
     #[must_use]
-    pub fn expose(&self, standing: &Standing) -> String {
+    pub fn expose(&self, standing: &Standing, format: Format) -> String {
         self.set(standing);
         let mut text = String::with_capacity(16 * 1024);
-        text::encode(&mut text, &self.registry)
+        encoding::text::encode(&mut text, &self.registry)
             .expect("a string takes whatever is written, and no metric has an error of its own");
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => text::prometheus(&text),
+        }
     }
 
     fn set(&self, standing: &Standing) {
         let catalog = &self.catalog;
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        catalog.draining.set(i64::from(standing.is_draining));
+        catalog.set_usage(&Usage::read());
         catalog.connections.set(number(standing.connections));
+        let limit = number(standing.connections_limit);
+        catalog.connections_limit.set(limit);
         catalog.generations.set(number(standing.generations));
         let refused = standing.connections_refused;
         let told = catalog.connections_refused.get();

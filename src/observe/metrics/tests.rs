@@ -6,7 +6,7 @@ const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
 
 fn exposed(metrics: &Metrics) -> String {
     metrics.fold();
-    metrics.expose(&Standing::default())
+    metrics.expose(&Standing::default(), Format::OpenMetrics)
 }
 
 fn has(text: &str, line: &str) {
@@ -120,8 +120,8 @@ fn what_is_gone_from_the_configuration_is_not_exposed() {
         servers: vec![server],
         ..Standing::default()
     };
-    let _before = metrics.expose(&standing);
-    let text = metrics.expose(&standing);
+    let _before = metrics.expose(&standing, Format::OpenMetrics);
+    let text = metrics.expose(&standing, Format::OpenMetrics);
     for line in [
         r#"streamgate_log_lines_dropped_total 3"#,
         r#"streamgate_certificate_expiry_timestamp_seconds{name="a.test"} 100"#,
@@ -130,6 +130,6 @@ fn what_is_gone_from_the_configuration_is_not_exposed() {
     ] {
         has(&text, line);
     }
-    let text = metrics.expose(&Standing::default());
+    let text = metrics.expose(&Standing::default(), Format::OpenMetrics);
     assert!(!text.contains("a.test") && !text.contains("3000"), "{text}");
 }
