@@ -1,10 +1,11 @@
 //! A peer that vanishes without a word, its sockets left open, is found by the heartbeat, and the other one is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tungstenite::Message;
 
