@@ -239,8 +239,9 @@ mod tests {
     #[test]
     fn pages_of_other_sites_and_names_of_other_machines_are_refused() {
         let token = Secret::new(TOKEN);
+        type Fields<'a> = &'a [(&'a str, &'a str)];
         // Without a token, and with one.
-        let table: [(&[(&str, &str)], bool, bool); 14] = [
+        let table: [(Fields<'_>, bool, bool); 14] = [
             (&[], true, true),
             (&[("host", "localhost:9180")], true, true),
             (&[("host", "gate.localhost")], true, true),
