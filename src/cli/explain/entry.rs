@@ -23,20 +23,20 @@ pub(super) struct Entry<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
     /// It has another one: something in front would have to lead there.
-    OtherPort,
+    Other,
     /// It is not known before the process runs.
-    UnknownPort,
+    Unknown,
     /// It is the same.
-    SamePort,
+    Same,
 }
 
 impl Fit {
     /// What is to be said of it.
     pub(super) fn note(self) -> Option<&'static str> {
         match self {
-            Self::SamePort => None,
-            Self::UnknownPort => Some("its port is not known from the configuration"),
-            Self::OtherPort => Some("its port is another one: something in front has to lead here"),
+            Self::Same => None,
+            Self::Unknown => Some("its port is not known from the configuration"),
+            Self::Other => Some("its port is another one: something in front has to lead here"),
         }
     }
 }
@@ -65,9 +65,9 @@ pub(super) fn find<'a>(config: &'a Config, asked: &Asked) -> Option<Entry<'a>> {
 
 fn fit(address: &ListenAddr, port: u16) -> Fit {
     match address {
-        ListenAddr::Tcp(address) if address.port() == port => Fit::SamePort,
-        ListenAddr::Tcp(address) if address.port() != 0 => Fit::OtherPort,
-        ListenAddr::Tcp(_) | ListenAddr::Systemd(_) => Fit::UnknownPort,
+        ListenAddr::Tcp(address) if address.port() == port => Fit::Same,
+        ListenAddr::Tcp(address) if address.port() != 0 => Fit::Other,
+        ListenAddr::Tcp(_) | ListenAddr::Systemd(_) => Fit::Unknown,
     }
 }
 

@@ -71,7 +71,7 @@ impl Form {
     /// The keys, if it is a table, or a list or a choice of such.
     pub(crate) fn keys(&self) -> &'static [Key] {
         match self {
-            Self::Table { keys, .. } => *keys,
+            Self::Table { keys, .. } => keys,
             Self::List(of) | Self::OneOrMany(of) | Self::Named(of) => of.keys(),
             Self::Either(forms) => forms
                 .iter()
