@@ -127,7 +127,7 @@ impl Typed {
         // What separates the lines of a list is no character that is shown.
         let words = typed.split(|c: char| c.is_whitespace() || c == '\u{fffd}');
         let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-        let shown = words.join(" ");
+        let shown = without_queries(&words.join(" "));
         let expanded = env::expand(&shown, env).ok().map(|text| text.into_owned());
         Self {
             expanded: expanded.filter(|text| *text != shown),
@@ -145,6 +145,25 @@ impl Typed {
             _ => &self.shown,
         }
     }
+}
+
+/// A URL's query may hold a key: it is left out of each.
+fn without_queries(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, from_host) = rest.split_at(at + 3);
+        let end = from_host.find(['"', '\'', ' ']).unwrap_or(from_host.len());
+        let (url, behind) = from_host.split_at(end);
+        shown.push_str(before);
+        match url.split_once('?') {
+            Some((plain, _query)) => shown.extend([plain, "?…"]),
+            None => shown.push_str(url),
+        }
+        rest = behind;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 #[cfg(test)]
@@ -203,6 +222,20 @@ respond = 204
         assert_eq!(of(&upstream, "keep_alive.idle").0, "60s");
         assert_eq!(settings.place(&["upstream", "a.b"]), Some("a.toml:3"));
         assert_eq!(settings.place(&["route", "1"]), Some("a.toml:10"));
+    }
+
+    #[test]
+    fn a_key_in_the_query_of_a_url_is_not_shown() {
+        for (text, shown) in [
+            ("wss://a/x?key=1", "wss://a/x?…"),
+            (
+                r#"["wss://a/x?key=1", "wss://b/{room}"]"#,
+                r#"["wss://a/x?…", "wss://b/{room}"]"#,
+            ),
+            ("what? nothing", "what? nothing"),
+        ] {
+            assert_eq!(without_queries(text), shown);
+        }
     }
 
     #[test]
