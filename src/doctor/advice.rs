@@ -111,8 +111,11 @@ fn words(topic: Topic, proxy: Proxy) -> Option<&'static str> {
 
 const fn nginx(topic: Topic) -> &'static str {
     match topic {
-        Topic::Buffering | Topic::LateHead => {
+        Topic::Buffering => {
             "in the `location`: `proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection \"\";`"
+        }
+        Topic::LateHead => {
+            "in the `location`: `proxy_buffering off;`; over HTTP/2 it holds a head back even so, until something follows"
         }
         Topic::Compression => {
             "leave `text/event-stream` out of `gzip_types`, or `gzip off;` in the `location`"
@@ -133,7 +136,7 @@ const fn nginx(topic: Topic) -> &'static str {
 const fn haproxy(topic: Topic) -> &'static str {
     match topic {
         Topic::Buffering | Topic::LateHead => {
-            "take `http-response wait-for-body` and filters of bodies off this path; it holds nothing back by itself"
+            "`option http-no-delay` in `defaults` (without it each event waits 200 ms), and no `http-response wait-for-body`"
         }
         Topic::Compression => "leave `text/event-stream` out of `compression type`",
         Topic::SilentStream => {

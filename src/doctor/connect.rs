@@ -4,7 +4,7 @@
 //! made to read the certificate, and nothing is asked, so that no field of the user's reaches whoever is there.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -187,6 +187,9 @@ async fn addresses(target: &Target) -> Result<(Vec<SocketAddr>, Option<Duration>
         return Ok((vec![address], None));
     }
     let (name, port) = (&*target.authority.host, target.authority.port);
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok((vec![SocketAddr::new(address, port)], None));
+    }
     let started = Instant::now();
     let found = timeout(STEP, lookup_host((name, port))).await;
     let found = found.map_err(|_late| ConnectError::Late("looking up the name"))?;

@@ -7,10 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::websocket::boundary::{
@@ -100,18 +98,18 @@ impl Frame {
 }
 
 /// A WebSocket.
-pub(super) struct Frames {
-    io: TokioIo<Upgraded>,
+pub(super) struct Frames<S> {
+    io: S,
     boundary: Boundary,
     unread: BytesMut,
     current: Option<Frame>,
 }
 
-impl Frames {
+impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     /// One whose handshake is done. `extensions` says whether messages may be compressed.
-    pub(super) fn new(upgraded: Upgraded, extensions: Extensions) -> Self {
+    pub(super) fn new(io: S, extensions: Extensions) -> Self {
         Self {
-            io: TokioIo::new(upgraded),
+            io,
             boundary: Boundary::new(Sender::Server, extensions),
             unread: BytesMut::new(),
             current: None,
@@ -187,5 +185,59 @@ impl Frames {
     /// [`FramesError`]
     pub(super) async fn close(&mut self, code: u16) -> Result<(), FramesError> {
         self.send(&frame::close(Sender::Client, code, "")).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// All frames of these bytes, which come one at a time, and how they end.
+    async fn frames(bytes: &[u8]) -> (Vec<Frame>, FramesError) {
+        let (mut server, client) = duplex(1);
+        let mut frames = Frames::new(client, Extensions::Negotiated);
+        let sending = async move {
+            // Who has seen enough reads no more.
+            let _ = server.write_all(bytes).await;
+        };
+        let reading = async move {
+            let mut all = Vec::new();
+            loop {
+                match frames.next().await {
+                    Ok(frame) => all.push(frame),
+                    Err(error) => return (all, error),
+                }
+            }
+        };
+        tokio::join!(sending, reading).1
+    }
+
+    #[tokio::test]
+    async fn frames_are_read_however_they_are_split() {
+        let text = vec![b'a'; 300];
+        let packed = deflate::compress(&text).unwrap();
+        let mut bytes = b"\x81\x02hi\x89\x01p".to_vec();
+        bytes.extend([0xc1, packed.len() as u8]);
+        bytes.extend(&packed);
+        bytes.extend(b"\x88\x05\x03\xe9bye");
+        let (all, end) = frames(&bytes).await;
+        assert!(matches!(end, FramesError::Ended), "{end:?}");
+        assert_eq!(all[0].text().as_deref(), Some(&b"hi"[..]));
+        assert_eq!((all[1].opcode, all[1].control()), (Opcode::Ping, &b"p"[..]));
+        assert_eq!(all[2].text(), Some(text));
+        assert_eq!(all[3].close(), (Some(1001), "bye".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn of_a_long_payload_little_is_kept_and_what_is_no_frame_is_told() {
+        let mut bytes = vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0];
+        bytes.extend(vec![7; 1 << 16]);
+        bytes.extend(b"HTTP");
+        let (all, end) = frames(&bytes).await;
+        assert_eq!((all.len(), all[0].payload.len()), (1, KEPT));
+        assert_eq!(all[0].text(), None);
+        assert!(matches!(end, FramesError::Framing(_)), "{end:?}");
     }
 }

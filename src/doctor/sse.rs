@@ -187,6 +187,7 @@ pub(super) async fn resume(
     let until = Instant::now() + PATIENCE;
     let answer: Answer = match get(door, target, Offer::Either, &fields, PATIENCE).await {
         Ok(answer) if is_stream(&answer.head) => answer,
+        Err(AskError::Late(_)) => return Some(Resumed::Silence),
         Ok(_) | Err(_) => return Some(Resumed::Refused),
     };
     let (mut body, _connection) = answer.into_body();

@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use http::header;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::tls::client::Offer;
@@ -19,6 +21,9 @@ use super::frames::{Frame, Frames, FramesError};
 use super::probe::Clock;
 use super::target::{Patience, Target};
 use super::tick::{Tick, milliseconds};
+
+/// What is below the frames.
+type Io = TokioIo<Upgraded>;
 
 /// How long the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -121,6 +126,10 @@ impl Seen {
 
 impl Heard {
     fn take(&mut self, frame: &Frame, now: Duration, clock: Option<Clock>) {
+        // A Close ends a silence and does not break it: it may be that of a limit.
+        if frame.opcode == Opcode::Close {
+            return;
+        }
         self.longest_silence = now.saturating_sub(self.last).max(self.longest_silence);
         self.last = now;
         match frame.opcode {
@@ -184,7 +193,7 @@ pub(super) async fn listen(
         Ok(false) => (Extensions::None, None),
         Err(fault) => (Extensions::Negotiated, Some(fault.to_string())),
     };
-    let mut socket = Frames::new(upgraded, extensions);
+    let mut socket = Frames::new(TokioIo::new(upgraded), extensions);
     let since = Instant::now();
     let mut heard = Heard::default();
     let end = converse(
@@ -211,7 +220,7 @@ pub(super) async fn listen(
 
 /// Listens until the other side ends it; `None`: until enough was seen, or the time is over.
 async fn converse(
-    socket: &mut Frames,
+    socket: &mut Frames<Io>,
     heard: &mut Heard,
     (since, until): (Instant, Instant),
     manner: Manner,
@@ -251,7 +260,7 @@ async fn converse(
 }
 
 /// Closes with 1000 and waits for the answer: its code, and how long it took.
-async fn close(socket: &mut Frames) -> Option<(Option<u16>, Duration)> {
+async fn close(socket: &mut Frames<Io>) -> Option<(Option<u16>, Duration)> {
     let asked = Instant::now();
     socket.close(1000).await.ok()?;
     let answer = async {

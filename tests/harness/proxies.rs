@@ -62,9 +62,8 @@ impl Proxy {
     pub async fn caddy(site: &str) -> Self {
         let directory = Directory::new();
         let address = free();
-        let text = format!(
-            "{{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}}\nhttp://{address} {{\n{site}\n}}\n"
-        );
+        let text =
+            format!("{{\n\tadmin off\n\tauto_https off\n}}\nhttp://{address} {{\n{site}\n}}\n");
         let file = directory.write("Caddyfile", text);
         let mut command = tool("caddy");
         command.args(["run", "--adapter", "caddyfile", "--config"]);

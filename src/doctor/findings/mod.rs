@@ -23,6 +23,9 @@ use super::websocket::Seen as SeenSocket;
 /// What is later than this, and the way there and back, was held up.
 const LATE: Duration = Duration::from_millis(500);
 
+/// What is later than this, usually, is held up by something that waits for more.
+const NOTICEABLE: Duration = Duration::from_millis(100);
+
 /// A silence before an end that makes it one by silence.
 const SILENCE: Duration = Duration::from_millis(1500);
 
@@ -252,6 +255,13 @@ fn late(delays: &[Duration], limit: Duration) -> (usize, Duration) {
     (late, delays.iter().max().copied().unwrap_or_default())
 }
 
+/// The middle one of the delays.
+fn middle(delays: &[Duration]) -> Duration {
+    let mut sorted = delays.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
 /// What is said where it was not listened long enough to see the usual limits.
 fn longer(listened: Duration) -> &'static str {
     match listened < USUAL_LIMIT {
@@ -262,7 +272,54 @@ fn longer(listened: Duration) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// An app of which nothing is known, before anything was asked.
+    pub(super) fn nothing_measured(flags: &[&str]) -> Measured {
+        let words = ["streamgate", "doctor", "http://127.0.0.1/"];
+        let words = words.into_iter().chain(flags.iter().copied());
+        let target = match Cli::try_parse_from(words).unwrap().command {
+            Command::Doctor(typed) => Target::of(&typed).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let address = "127.0.0.1:80".parse().unwrap();
+        let way = Way {
+            addresses: vec![address],
+            address,
+            lookup: None,
+            tcp: Duration::ZERO,
+            tls: None,
+        };
+        Measured {
+            target,
+            way,
+            probe: Some(Probe::default()),
+            stream: None,
+            socket: None,
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_a_problem_only_where_it_is_wanted() {
+        for (flags, is_other_there, expected) in [
+            (&[][..], true, Verdict::Note),
+            (&[], false, Verdict::Problem),
+            (&["--both"], true, Verdict::Problem),
+            (&["--sse"], true, Verdict::Problem),
+        ] {
+            let measured = nothing_measured(flags);
+            let hops = Vec::new();
+            let case = Case {
+                measured: &measured,
+                hops,
+            };
+            let found = case.missing(Wanted::Sse, is_other_there);
+            assert_eq!(found, expected, "{flags:?}");
+        }
+    }
 
     #[test]
     fn round_silences_are_those_of_limits() {

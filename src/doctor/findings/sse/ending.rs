@@ -122,3 +122,67 @@ pub(super) fn heartbeat(case: &Case<'_>, seen: &Seen) -> Option<Finding> {
     let says = format!("never silent for longer than {}{comments}", shown(longest));
     Some(finding(name, Verdict::Ok, says).with(seconds(longest)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::arrivals::Arrival;
+    use crate::doctor::findings::tests::nothing_measured;
+    use crate::doctor::heard::Heard;
+
+    /// An unknown app's stream, with an event each second, that ended so long after the last.
+    fn verdict(end: End, silence: Duration) -> (Verdict, Option<&'static str>) {
+        let mut heard = Heard::new(None, None);
+        for second in 0..5 {
+            heard.arrivals.push(Arrival {
+                at: Duration::from_secs(second),
+                bytes: 10,
+                events: 1,
+                is_whole: true,
+            });
+        }
+        let usual = Seen {
+            head: None,
+            heard,
+            end,
+            lasted: Duration::from_secs(4) + silence,
+        };
+        let stream = Stream {
+            usual,
+            plain: None,
+            silent: None,
+            resumed: None,
+        };
+        let measured = nothing_measured(&[]);
+        let case = Case {
+            measured: &measured,
+            hops: Vec::new(),
+        };
+        let found = cut(&case, &stream);
+        (
+            found.verdict,
+            found.advice.first().map(|advice| advice.words),
+        )
+    }
+
+    #[test]
+    fn an_end_is_judged_by_the_silence_before_it_and_by_its_manner() {
+        let torn = || End::Torn("reset".to_owned());
+        for (end, seconds, expected) in [
+            (torn(), 60.0, Verdict::Problem),
+            (torn(), 2.0, Verdict::Problem),
+            (torn(), 0.1, Verdict::Problem),
+            (End::InOrder, 60.1, Verdict::Problem),
+            (End::InOrder, 2.3, Verdict::Warning),
+            (End::InOrder, 0.1, Verdict::Note),
+            (End::Ours, 60.0, Verdict::Ok),
+            (End::Ours, 0.5, Verdict::Ok),
+        ] {
+            let words = format!("{end:?} {seconds}");
+            let (found, advice) = verdict(end, Duration::from_secs_f64(seconds));
+            assert_eq!(found, expected, "{words}");
+            let is_advised = matches!(expected, Verdict::Problem | Verdict::Warning);
+            assert_eq!(advice.is_some(), is_advised, "{words}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::doctor::sse::{End, Resumed, Seen};
 use crate::doctor::target::Wanted;
 use crate::respond::chain;
 
-use super::{Area, Case, Finding, Stream, Verdict, late, seconds, shown};
+use super::{Area, Case, Finding, NOTICEABLE, Stream, Verdict, late, middle, seconds, shown};
 
 /// A head that came so late had to wait for the served app's first event, a second after it.
 const LATE_HEAD: Duration = Duration::from_millis(700);
@@ -36,7 +36,10 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let is_held = delivered.verdict == Verdict::Problem;
     all.push(delivered);
     all.extend(compression(head, is_held));
-    all.extend(late_head(case, stream));
+    // Where all is held back, the head is too.
+    if !is_held {
+        all.extend(late_head(case, stream));
+    }
     all.push(ending::cut(case, stream));
     all.extend(ending::heartbeat(case, usual));
     all.extend(cache(head));
@@ -172,6 +175,14 @@ fn exact(case: &Case<'_>, seen: &Seen) -> Finding {
             shown(longest)
         );
         return finding("delivery", Verdict::Problem, says).with(figure);
+    }
+    let usual = middle(delays);
+    if usual > NOTICEABLE + case.trip() {
+        let says = format!(
+            "events come {} after their sending, each of them: something waits for more before it sends",
+            shown(usual)
+        );
+        return finding("delivery", Verdict::Warning, says).with(figure);
     }
     let says = format!(
         "each of {count} events came within {} of its sending",
