@@ -39,7 +39,7 @@ const GAP: &str = "  ";
 pub(super) fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> String {
     let rows: Vec<Vec<String>> = rows
         .iter()
-        .map(|row| row.iter().map(plain).collect())
+        .map(|row| row.iter().map(|text| plain(text)).collect())
         .collect();
     let widths = widths(columns, &rows, width);
     let mut out = String::new();
@@ -97,7 +97,7 @@ fn cut(text: &str, width: usize) -> String {
     short
 }
 
-fn plain(text: &String) -> String {
+fn plain(text: &str) -> String {
     let replace = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(replace).collect()
 }

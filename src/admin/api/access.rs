@@ -178,7 +178,9 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
-    fn head(fields: &[(&str, &str)]) -> Parts {
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
+    fn head(fields: Fields<'_>) -> Parts {
         let mut request = Request::get("/api/status");
         if fields.iter().all(|(name, _)| *name != "host") {
             request = request.header("host", "127.0.0.1:9180");
@@ -202,9 +204,9 @@ mod tests {
         let token = Secret::new(TOKEN);
         let cookie = format!("a=b; {COOKIE_NAME}={}; c=d", cookie_value(&token));
         let bearer = format!("bearer {TOKEN}");
-        let right: [&[(&str, &str)]; 2] = [&[("authorization", &bearer)], &[("cookie", &cookie)]];
+        let right: [Fields<'_>; 2] = [&[("authorization", &bearer)], &[("cookie", &cookie)]];
         let as_cookie = format!("{COOKIE_NAME}={TOKEN}");
-        let wrong: [&[(&str, &str)]; 6] = [
+        let wrong: [Fields<'_>; 6] = [
             &[],
             &[("authorization", "Bearer 0123456789abcdeX")],
             &[("authorization", "Bearer")],
@@ -240,7 +242,7 @@ mod tests {
     fn pages_of_other_sites_and_names_of_other_machines_are_refused() {
         let token = Secret::new(TOKEN);
         // Without a token, and with one.
-        let table: [(&[(&str, &str)], bool, bool); 14] = [
+        let table: [(Fields<'_>, bool, bool); 14] = [
             (&[], true, true),
             (&[("host", "localhost:9180")], true, true),
             (&[("host", "gate.localhost")], true, true),
