@@ -61,6 +61,7 @@ mod http2_floods;
 mod layering;
 mod limits;
 mod limits_users;
+mod log;
 mod metrics;
 mod notify;
 mod origins;

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod census;
+mod journal;
 pub mod log;
 pub mod metrics;
 pub mod streams;

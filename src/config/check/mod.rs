@@ -39,7 +39,7 @@ use crate::config::env::Env;
 use crate::config::include::Files;
 use crate::config::model::{
     BodyPace, Config, Dns, DrainTimes, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat,
-    Process, Trust,
+    Process, Sampling, Trust,
 };
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -306,6 +306,10 @@ fn log(table: &Field<server::Log>) -> Log {
             .get(|log| &log.format)
             .map_or(LogFormat::Auto, |format| format.0),
         access: table.get(|log| &log.access).copied().unwrap_or(true),
+        sampling: Sampling {
+            share: table.get(|log| &log.sample).map_or(1.0, |share| share.0),
+            slow: table.get(|log| &log.slow).map_or(seconds(1), |time| time.0),
+        },
     }
 }
 

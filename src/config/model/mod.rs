@@ -36,7 +36,7 @@ pub use bridge::{
     Source, Start, Verdict,
 };
 pub use limits::{RequestRate, Sender, StreamLimits};
-pub use log::{Log, LogFormat};
+pub use log::{Log, LogFormat, Sampling};
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
 

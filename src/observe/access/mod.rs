@@ -1,9 +1,10 @@
 //! The access log: one record for a request, two for a stream.
 //!
 //! A stream's `open` and `close` carry the same id, which is also the request's `X-Request-Id`. Everything here goes
-//! to the target [`TARGET`], which `[log] access = false` turns off. The records are there all the same: what the metrics
-//! say of requests and streams is told by them.
+//! to the target [`TARGET`], which `[log] access = false` turns off, and `[log] sample` thins. The records are there all the
+//! same: what the metrics say of requests and streams is told by them.
 
+mod sampling;
 mod stream;
 
 use std::fmt;
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::net::{ClientAddr, ServerAddr};
 use crate::observe::metrics;
+pub(super) use sampling::apply as sample;
+use sampling::{Outcome, Verdict};
 pub use stream::{Client, StreamRecord};
 
 /// The tracing target of all access records.
@@ -281,6 +284,15 @@ impl RequestRecord {
         self.end = end;
     }
 
+    /// How it went, for whoever decides whether it is written.
+    fn outcome(&self) -> Outcome {
+        let went_on = matches!(self.end, End::Backend | End::Client);
+        Outcome {
+            is_well: went_on && self.error.is_none() && !self.status.is_server_error(),
+            took: self.head.unwrap_or_else(|| self.begun.elapsed()),
+        }
+    }
+
     /// It has become a stream, which has records of its own: this one is not written. Its head is due now, if it was not
     /// before.
     pub fn superseded(mut self) {
@@ -296,6 +308,11 @@ impl Drop for RequestRecord {
         if self.is_superseded || !self.is_logged {
             return;
         }
+        let sample = match sampling::judge(&self.id, self.outcome()) {
+            Verdict::Write => None,
+            Verdict::Sample(share) => Some(share),
+            Verdict::Skip => return,
+        };
         let Self {
             id,
             client,
@@ -314,6 +331,6 @@ impl Drop for RequestRecord {
             self.head.unwrap_or_default().as_micros() as u64,
             self.begun.elapsed().as_micros() as u64,
         );
-        tracing::info!(target: TARGET, %id, %client, method, ?version, host, path, route, user, server, status, error, end, head_us, total_us, bytes_out, "request");
+        tracing::info!(target: TARGET, %id, %client, method, ?version, host, path, route, user, server, status, error, end, head_us, total_us, bytes_out, sample, "request");
     }
 }
