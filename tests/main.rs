@@ -86,6 +86,9 @@ mod sse_resume;
 mod sse_stalled;
 mod tls;
 mod tls_names;
+mod trace;
+#[cfg(feature = "otlp")]
+mod trace_export;
 mod trust;
 mod tunnel;
 mod tunnel_ends;

@@ -6,3 +6,4 @@ mod journal;
 pub mod log;
 pub mod metrics;
 pub mod streams;
+pub mod trace;

@@ -24,6 +24,7 @@ mod server_tls;
 mod state_dir;
 mod streams;
 mod tls;
+mod trace;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,7 @@ pub(crate) fn config(
         .into_iter()
         .filter_map(|(name, auth)| Some((name, Arc::new(Option::clone(&auth)?))))
         .collect();
+    let trace = trace::check(&root.trace, &mut context);
     let errors = errors::check(&root.errors, &mut context);
     let limits = limits(&root.limits);
     let server = server(&root.server, &mut context);
@@ -127,6 +129,7 @@ pub(crate) fn config(
         routes,
         errors,
         log: log(&root.log),
+        trace,
         admin,
         files: context.read,
         directories,

@@ -11,6 +11,7 @@ mod bridge;
 mod limits;
 mod log;
 mod mapping;
+mod trace;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use bridge::{
 pub use limits::{RequestRate, Sender, StreamLimits};
 pub use log::{Log, LogFormat, Sampling};
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
+pub use trace::{Export, Trace};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
 
 pub use crate::http::error_page::ErrorPages;
@@ -76,6 +78,8 @@ pub struct Config {
     pub errors: ErrorPages,
     /// `[log]`
     pub log: Log,
+    /// `[trace]`; `None`: there is none.
+    pub trace: Option<Trace>,
     /// `[admin]`
     pub admin: Admin,
     /// Every file that was read for this configuration, the main file first, certificates and secrets last.
