@@ -69,6 +69,7 @@ mod http2_floods;
 mod layering;
 mod limits;
 mod limits_users;
+mod log;
 mod metrics;
 mod notify;
 mod origins;
@@ -95,6 +96,9 @@ mod sse_stalled;
 mod streams_command;
 mod tls;
 mod tls_names;
+mod trace;
+#[cfg(feature = "otlp")]
+mod trace_export;
 mod trust;
 mod tunnel;
 mod tunnel_ends;

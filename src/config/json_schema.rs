@@ -84,6 +84,7 @@ fn of(form: &Form) -> Value {
     match form {
         Form::Boolean => json!({"type": "boolean"}),
         Form::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Form::Share => json!({"type": "number", "minimum": 0, "maximum": 1}),
         Form::Duration(_) => text_like(r"^(0|([0-9]+(d|h|m|s|ms))+)$"),
         Form::Size(_) => text_like(r"^(0|([0-9]+(TiB|GiB|MiB|KiB|B))+)$"),
         Form::Rate { windows, .. } => text_like(&format!("^(0|[0-9]+({}))$", windows.join("|"))),

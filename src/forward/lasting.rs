@@ -99,7 +99,10 @@ pub(super) fn answer(
         lease,
         permit,
     } = stream;
-    record.into_iter().for_each(RequestRecord::superseded);
+    if let Some(mut record) = record {
+        record.answered(head.status);
+        record.superseded();
+    }
     hop_by_hop::strip(&mut head.headers);
     if kind == Kind::EventStream {
         keep_unbuffered(&mut head.headers);

@@ -13,6 +13,7 @@ use crate::config::model::{PathChange, Timeouts};
 use crate::http::extended_connect;
 use crate::http::hop_by_hop;
 use crate::http::provenance::{self, Lines};
+use crate::http::trace_context::{TRACEPARENT, TRACESTATE};
 use crate::net::ServerAddr;
 use crate::upstream::http1::{Framing, SendBody, write_request_head};
 use crate::websocket::handshake::{self, Key};
@@ -230,6 +231,13 @@ fn identify(headers: &mut HeaderMap, version: Version, asked: &Asked<'_>) -> (Li
         Host::Server
     };
     let mut lines = Lines::of(asked.origin, version, authority, asked.id.as_str());
+    if let Some(trace) = asked.id.trace() {
+        headers.remove(TRACEPARENT);
+        if !trace.keeps_state() {
+            headers.remove(TRACESTATE);
+        }
+        lines.push(TRACEPARENT.as_str(), &trace.here().to_string());
+    }
     if let Some(certificate) = asked.downstream.certificate() {
         lines.append(certificate.lines());
     }

@@ -29,4 +29,5 @@ pub mod origin;
 pub mod page_origin;
 pub mod problem;
 pub mod provenance;
+pub mod trace_context;
 pub mod trailers;

@@ -1,4 +1,4 @@
-//! The log: to stdout, as text on a terminal and as JSON for a journal.
+//! The log: to stdout, as text on a terminal and as JSON elsewhere; in the journal each line has its priority.
 //!
 //! Writing never blocks a worker: lines go through a bounded queue to a thread of their own, and are dropped, and
 //! counted, when nobody reads them.
@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use super::access;
+use super::journal::{self, Prefixed};
 use crate::config::model::{Log, LogFormat};
 
 /// Lines that wait to be written at most.
@@ -41,13 +42,21 @@ pub fn start(settings: &Log) -> LogHandle {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
+    // Who asks for JSON gets lines that are nothing else, wherever they go.
+    let is_journal = settings.format != LogFormat::Json && journal::is_stdout();
+    access::sample(settings.sampling);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(terminal);
     let lines = if json {
-        lines.json().flatten_event(true).boxed()
+        let lines = lines.json().flatten_event(true);
+        lines
+            .map_event_format(|format| Prefixed { format, is_journal })
+            .boxed()
     } else {
-        lines.boxed()
+        lines
+            .map_event_format(|format| Prefixed { format, is_journal })
+            .boxed()
     };
     // A second start, in a test, keeps the first one's log.
     let _ = tracing_subscriber::registry()
@@ -65,6 +74,7 @@ pub fn start(settings: &Log) -> LogHandle {
 impl LogHandle {
     /// Changes what is logged. The format stays as it was at the start.
     pub fn apply(&self, settings: &Log) {
+        access::sample(settings.sampling);
         self.verbosity.configured(settings);
     }
 
@@ -206,12 +216,17 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+    use crate::config::model::Sampling;
 
     fn settings(level: Level) -> Log {
         Log {
             level,
             format: LogFormat::Auto,
             access: true,
+            sampling: Sampling {
+                share: 1.0,
+                slow: std::time::Duration::from_secs(1),
+            },
         }
     }
 

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod census;
+mod journal;
 pub mod log;
 pub mod metrics;
 pub mod streams;
+pub mod trace;

@@ -12,6 +12,7 @@ use crate::lifecycle::signal::{Request, Signals};
 use crate::lifecycle::systemd;
 use crate::limits::Permits;
 use crate::observe::access::Kind;
+use crate::observe::trace;
 use crate::snapshot::Snapshot;
 
 /// How often a drain says how far it is.
@@ -19,6 +20,9 @@ const REPORT: Duration = Duration::from_secs(5);
 
 /// How much longer than the drain systemd is to wait: for the workers' last tasks, on a machine that may be busy.
 const SLACK: Duration = Duration::from_secs(10);
+
+/// How long the last spans get to reach their collector.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 
 impl Server {
     /// Drains, and returns when nothing is left or a second signal says so.
@@ -65,6 +69,7 @@ impl Server {
         self.admin.end();
         let tasks = left.tasks + worker::tail().await;
         keep(&self.shared, cause).await;
+        trace::end(LAST_SPANS).await;
         let (connections, log_lines_dropped) = (self.permits.in_use(), self.log.dropped().count());
         tracing::info!(
             connections,

@@ -31,6 +31,7 @@ use crate::limits::Permits;
 use crate::listen::{BindError, Inherited};
 use crate::observe::log::LogHandle;
 use crate::observe::metrics::Metrics;
+use crate::observe::trace;
 use crate::snapshot::{BuildError, Snapshot};
 use crate::tls::accept::Tickets;
 use crate::upstream::health::Checks;
@@ -140,6 +141,7 @@ impl Server {
             watch.look_at(places);
         }
         Budget::process().set_limit(config.limits.bridge_memory);
+        trace::apply(config.trace.as_ref());
         let snapshot = Snapshot::build(config, None, &tickets)?;
         let listeners = Listeners::bind(&wanted, count, &inherited)?;
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));

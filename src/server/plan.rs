@@ -144,6 +144,7 @@ impl Plan {
             ("limits", before.limits == after.limits, Vec::new()),
             ("errors", before.errors == after.errors, Vec::new()),
             ("log", before.log == after.log, format),
+            ("trace", before.trace == after.trace, Vec::new()),
             ("admin", before.admin == after.admin, Vec::new()),
         ];
         for (subject, equal, effects) in settings {

@@ -20,6 +20,7 @@ use crate::config::{self, Diagnostics};
 use crate::lifecycle::systemd;
 use crate::listen::BindError;
 use crate::observe::metrics::Reload;
+use crate::observe::trace;
 use crate::respond;
 use crate::server::listeners;
 use crate::snapshot::{BuildError, Snapshot};
@@ -237,6 +238,7 @@ impl Server {
         self.permits.resize(config.limits.connections);
         self.permits.limit_each(config.limits.connections_per_ip);
         self.log.apply(&config.log);
+        trace::apply(config.trace.as_ref());
         plan
     }
 }

@@ -9,6 +9,7 @@ use crate::http::host::RequestHost;
 use crate::http::origin::Origin;
 use crate::http::problem::Problem;
 use crate::observe::access::RequestId;
+use crate::observe::trace::{Outline, Trace};
 use crate::respond::values::Values;
 use crate::route::{self, Captures, Found};
 use crate::snapshot::{Route, Snapshot};
@@ -41,8 +42,25 @@ pub(super) fn origin(snapshot: &Snapshot, downstream: &Downstream, headers: &Hea
     )
 }
 
+/// The name of a request, with its place in a trace where there are traces.
+pub(super) fn named<B>(snapshot: &Snapshot, origin: &Origin, request: &Request<B>) -> RequestId {
+    let id = request_id(origin, request.headers());
+    let Some(rules) = &snapshot.config.trace else {
+        return id;
+    };
+    let (target, headers) = (request.uri(), request.headers());
+    let outline = || Outline {
+        method: request.method().clone(),
+        path: target.path().to_owned(),
+        scheme: origin.proto,
+        host: RequestHost::of(target, headers, request.version())
+            .map_or_else(|_bad| String::new(), |host| host.authority().to_owned()),
+    };
+    id.traced(Trace::begin(rules, headers, origin.is_believed, outline))
+}
+
 /// The name that a believed proxy gave, if it is one and the only one; else ours.
-pub(super) fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
+fn request_id(origin: &Origin, headers: &HeaderMap) -> RequestId {
     if !origin.is_believed {
         return RequestId::random();
     }

@@ -36,7 +36,7 @@ pub use find::ticket_stem;
 
 use crowd::By;
 use fault::explain;
-use find::{Wanted, origin, request_id, values};
+use find::{Wanted, named, origin, values};
 use known::Judged;
 use own::{Asker, Told, asked_of, finish, owned, refused};
 
@@ -84,7 +84,7 @@ impl Service {
     ) -> Response<Body> {
         let snapshot = self.current.get();
         let origin = origin(&snapshot, downstream, request.headers());
-        let id = request_id(&origin, request.headers());
+        let id = named(&snapshot, &origin, &request);
         // From here on the client is who asked, not who passed it on.
         let downstream = downstream.told_by(&origin);
         let mut told = Told {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
-use super::{Service, X_REQUEST_ID, origin, request_id};
+use super::{Service, X_REQUEST_ID, named, origin};
 use crate::http::body::Body;
 use crate::http::inbound::Outline;
 use crate::http::problem::Problem;
@@ -82,8 +82,9 @@ impl Service {
 
     /// The name and the record of a request that is not routed.
     fn begin<B>(&self, downstream: &Downstream, request: &Request<B>) -> (RequestId, Told) {
-        let origin = origin(&self.current.get(), downstream, request.headers());
-        let id = request_id(&origin, request.headers());
+        let snapshot = self.current.get();
+        let origin = origin(&snapshot, downstream, request.headers());
+        let id = named(&snapshot, &origin, request);
         let client = downstream.told_by(&origin).client;
         let told = Told {
             record: Some(RequestRecord::begin(&id, client, request.version(), || {

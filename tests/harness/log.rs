@@ -22,8 +22,14 @@ pub struct Line {
 
 impl Line {
     fn parse(raw: String) -> Self {
-        let value = serde_json::from_str(&raw).unwrap_or(Value::Null);
+        let object = raw.find('{').map_or("", |at| &raw[at..]);
+        let value = serde_json::from_str(object).unwrap_or(Value::Null);
         Self { raw, value }
+    }
+
+    /// What stands before the JSON: nothing, or the priority that the journal wants.
+    pub fn prefix(&self) -> &str {
+        self.raw.split('{').next().unwrap_or_default()
     }
 
     /// The constant message.

@@ -149,7 +149,7 @@ impl EventBody {
         } = plan;
         let (config, channel) = (bridge.config().clone(), subscription.channel().clone());
         let taken_over = subscription.taken_over();
-        let record = StreamRecord::open(
+        let mut record = StreamRecord::open(
             id,
             Kind::Subscription,
             route,
@@ -173,6 +173,7 @@ impl EventBody {
             let mut reader = shared.borrow_mut();
             reader.position.begin(&opened);
         }
+        opened.gap.into_iter().for_each(|reason| record.gap(reason));
         Self {
             shared,
             seat,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::bridge::channel::Channel;
+use crate::bridge::counts::{GapReason, Word};
 use crate::bridge::cursor::{Cursor, EventId, Gap, Opening, resolve};
 use crate::bridge::log::{Form, Kind, form};
 use crate::bridge::map::{self, Upstream};
@@ -96,6 +97,8 @@ pub(super) struct Prelude {
     pub(super) is_snapshot: bool,
     /// What the client knows of the feed then.
     pub(super) told: Upstream,
+    /// Why it has missed something, if it has.
+    pub(super) gap: Option<&'static str>,
 }
 
 /// Resolves `cursor` as the log is now, and writes the prelude. The caller must have enlisted for what comes after.
@@ -122,6 +125,7 @@ pub(super) fn prelude(
         next: opening.next,
         is_snapshot: opening.is_snapshot,
         told,
+        gap: opening.gap.map(|gap| GapReason::from(gap).label()),
     }
 }
 

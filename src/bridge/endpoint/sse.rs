@@ -16,6 +16,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::bridge::counts::{GapReason, Word};
 use crate::bridge::log::{Filter, Form};
 use crate::bridge::map::Upstream;
 use crate::observe::access::{End, StreamRecord};
@@ -24,7 +25,7 @@ use crate::tls::ClientStream;
 use super::clock::Signs;
 use super::dialogue::Dialogue;
 pub(super) use super::position::Position;
-use super::prelude;
+use super::prelude::{self, Prelude};
 use super::sweep::Visit;
 
 /// A subscriber has nothing to say. One that sends more than this is not one.
@@ -75,6 +76,14 @@ impl Subscriber {
             unsent_head: 0,
             record,
             dialogue: None,
+        }
+    }
+
+    /// It begins as its prelude says.
+    pub(super) fn begin(&mut self, opened: &Prelude) {
+        self.position.begin(opened);
+        if let Some(reason) = opened.gap {
+            self.record.gap(reason);
         }
     }
 
@@ -158,6 +167,7 @@ impl Subscriber {
                 continue;
             }
             if let Some(gap) = self.position.take_gap() {
+                self.record.gap(GapReason::from(gap.0).label());
                 self.rest = prelude::gap(visit.channel, gap, self.form);
                 continue;
             }

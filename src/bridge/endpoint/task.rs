@@ -130,7 +130,7 @@ pub(super) fn run(plan: Plan, taken: Taken) -> impl Future<Output = ()> + use<> 
     let opened = prelude::prelude(channel, config, cursor, form);
     {
         let mut subscriber = shared.borrow_mut();
-        subscriber.position.begin(&opened);
+        subscriber.begin(&opened);
         subscriber.unsent_head = head.len();
         head.extend_from_slice(&opened.first);
         subscriber.rest = head.into();

@@ -24,6 +24,7 @@ mod server_tls;
 mod state_dir;
 mod streams;
 mod tls;
+mod trace;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ use crate::config::env::Env;
 use crate::config::include::Files;
 use crate::config::model::{
     BodyPace, Config, Dns, DrainTimes, EncodedSlashes, Http2Limits, Kinds, Limits, Log, LogFormat,
-    Process, Trust,
+    Process, Sampling, Trust,
 };
 use crate::config::schema::collection::Named;
 use crate::config::schema::decode::{Field, Located};
@@ -106,6 +107,7 @@ pub(crate) fn config(
         .into_iter()
         .filter_map(|(name, auth)| Some((name, Arc::new(Option::clone(&auth)?))))
         .collect();
+    let trace = trace::check(&root.trace, &mut context);
     let errors = errors::check(&root.errors, &mut context);
     let limits = limits(&root.limits);
     let server = server(&root.server, &mut context);
@@ -127,6 +129,7 @@ pub(crate) fn config(
         routes,
         errors,
         log: log(&root.log),
+        trace,
         admin,
         files: context.read,
         directories,
@@ -306,6 +309,10 @@ fn log(table: &Field<server::Log>) -> Log {
             .get(|log| &log.format)
             .map_or(LogFormat::Auto, |format| format.0),
         access: table.get(|log| &log.access).copied().unwrap_or(true),
+        sampling: Sampling {
+            share: table.get(|log| &log.sample).map_or(1.0, |share| share.0),
+            slow: table.get(|log| &log.slow).map_or(seconds(1), |time| time.0),
+        },
     }
 }
 

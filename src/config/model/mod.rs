@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod mapping;
 mod route;
+mod trace;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -37,8 +38,9 @@ pub use bridge::{
     Source, Start, Verdict,
 };
 pub use limits::{RequestRate, Sender, StreamLimits};
-pub use log::{Log, LogFormat};
+pub use log::{Log, LogFormat, Sampling};
 pub use mapping::{Binary, EventName, FilterRule, Mapping, Newline};
+pub use trace::{Export, Trace};
 pub use upstream::{KeepAlive, ProxyVersion, Server, Upstream};
 
 pub use crate::http::error_page::ErrorPages;
@@ -77,6 +79,8 @@ pub struct Config {
     pub errors: ErrorPages,
     /// `[log]`
     pub log: Log,
+    /// `[trace]`; `None`: there is none.
+    pub trace: Option<Trace>,
     /// `[admin]`
     pub admin: Admin,
     /// Every file that was read for this configuration, the main file first, certificates and secrets last.

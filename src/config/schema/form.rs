@@ -17,6 +17,8 @@ pub(crate) enum Form {
         /// The greatest.
         max: u64,
     },
+    /// A number between 0 and 1.
+    Share,
     /// A duration in milliseconds.
     Duration(Bounds),
     /// A size in bytes.
@@ -97,6 +99,7 @@ impl Form {
         match self {
             Self::Boolean
             | Self::Integer { .. }
+            | Self::Share
             | Self::Duration(_)
             | Self::Size(_)
             | Self::Rate { .. }
@@ -113,6 +116,7 @@ impl fmt::Display for Form {
         match self {
             Self::Boolean => f.write_str("`true` or `false`"),
             Self::Integer { min, max } => write!(f, "{min} to {max}"),
+            Self::Share => f.write_str("0.0 to 1.0"),
             Self::Duration(bounds) => bounds.describe("duration", units::show_duration, f),
             Self::Size(bounds) => bounds.describe("size", units::show_size, f),
             Self::Rate { max, windows } => {

@@ -26,6 +26,7 @@ pub(crate) mod scalar;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod tls;
+pub(crate) mod trace;
 pub(crate) mod trust;
 pub(crate) mod upstream;
 mod url;
@@ -71,6 +72,8 @@ table! {
         errors: errors::Errors,
         /// What is written to stdout.
         log: server::Log,
+        /// Distributed traces. Default: there are none, and `traceparent` passes as it is.
+        trace: trace::Trace,
         /// What the operator's own tools see.
         admin: admin::Admin,
     }

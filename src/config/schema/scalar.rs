@@ -208,6 +208,40 @@ impl<const MIN: u64, const MAX: u64> Decode for Integer<MIN, MAX> {
     }
 }
 
+/// A share of a whole: a number between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Share(pub(crate) f64);
+
+impl Decode for Share {
+    const EXPECTED: &'static str = "a number between 0.0 and 1.0";
+
+    fn form() -> Form {
+        Form::Share
+    }
+
+    fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        let typed = match value.get_ref() {
+            DeValue::Float(float) => float.as_str(),
+            DeValue::Integer(integer) => integer.as_str(),
+            _ => {
+                mismatch(value, Self::EXPECTED, reader);
+                return None;
+            }
+        };
+        let found = typed.parse().ok();
+        if let Some(found) = found.filter(|found| (0.0..=1.0).contains(found)) {
+            return Some(Self(found));
+        }
+        let place = reader.place(value.span());
+        let typed = reader.diagnostics.typed(place);
+        reader.diagnostics.error(
+            place,
+            format!("`{typed}` is out of bounds: 0.0 to 1.0 is allowed"),
+        );
+        None
+    }
+}
+
 /// A word that stands for a value.
 pub(crate) trait Word: Sized + Copy + 'static {
     /// What such a word is, with its article: "a log format".

@@ -3,7 +3,7 @@
 use tracing::Level;
 
 use crate::config::model::{EncodedSlashes, LogFormat};
-use crate::config::schema::scalar::{Integer, OneOf, Text, Word};
+use crate::config::schema::scalar::{Integer, OneOf, Share, Text, Word};
 use crate::config::schema::table::table;
 use crate::config::units::{HOUR, Period};
 
@@ -53,10 +53,16 @@ table! {
     Log, "`[log]`", "a table, `[log]`" {
         /// `error`, `warn`, `info` (the default), `debug` or `trace`.
         level: OneOf<Level>,
-        /// `text` for people, `json` with one object a line, or `auto` (the default): text on a terminal, else JSON.
+        /// `text` for people, `json` with one object a line, or `auto` (the default): text on a terminal, else JSON. Where stdout is
+        /// the journal, `text` and `auto` put its priority in front of each line, which journald takes off again.
         format: OneOf<LogFormat>,
         /// Whether each request and each stream is logged. Default `true`.
         access: bool,
+        /// The share of requests that are logged, `0.0` to `1.0` (the default), among those that went well and were quick; their records
+        /// then have it as `sample`. Always logged are streamgate's own errors, 5xx, what was cut off, what was slow, and streams.
+        sample: Share,
+        /// From here on until the head of the response a request is slow. Default `"1s"`, up to `"1h"`; `"0"`: each is.
+        slow: Period<0, HOUR>,
     }
 }
 

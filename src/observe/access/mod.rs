@@ -1,9 +1,11 @@
 //! The access log: one record for a request, two for a stream.
 //!
 //! A stream's `open` and `close` carry the same id, which is also the request's `X-Request-Id`. Everything here goes
-//! to the target [`TARGET`], which `[log] access = false` turns off. The records are there all the same: what the metrics
-//! say of requests and streams is told by them.
+//! to the target [`TARGET`], which `[log] access = false` turns off, and `[log] sample` thins. The records are there all the
+//! same: what the metrics say of requests and streams is told by them.
 
+mod sampling;
+mod spans;
 mod stream;
 
 use std::fmt;
@@ -12,9 +14,14 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Uri, Version};
 use tokio::time::Instant;
+use tracing::field::DisplayValue;
 
+use crate::http::trace_context::TraceId;
 use crate::net::{ClientAddr, ServerAddr};
 use crate::observe::metrics;
+use crate::observe::trace::Trace;
+pub(super) use sampling::apply as sample;
+use sampling::{Outcome, Verdict};
 pub use stream::{Client, StreamRecord};
 
 /// The tracing target of all access records.
@@ -139,15 +146,38 @@ impl End {
 }
 
 /// A request's or a stream's name in the log and towards the backend: 32 hexadecimal digits, or what a believed proxy
-/// called it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// called it; and its place in a trace, where it has one.
+#[derive(Debug, Clone)]
 pub struct RequestId(Name);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Name {
     Ours([u8; 32]),
     Theirs(Arc<str>),
+    /// No larger than the others, for each idle stream has one.
+    Traced(Arc<(Self, Trace)>),
 }
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Ours(digits) => {
+                std::str::from_utf8(digits).expect("hexadecimal digits are ASCII")
+            }
+            Self::Theirs(name) => name,
+            Self::Traced(traced) => traced.0.as_str(),
+        }
+    }
+}
+
+/// By the name alone.
+impl PartialEq for RequestId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RequestId {}
 
 /// The longest name that is taken from a proxy.
 const MAX_NAME: usize = 128;
@@ -177,12 +207,28 @@ impl RequestId {
     /// The name: visible ASCII.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The same name with a place in a trace.
+    #[must_use]
+    pub fn traced(self, trace: Trace) -> Self {
+        Self(Name::Traced(Arc::new((self.0, trace))))
+    }
+
+    /// Its place in a trace; `None` where there is no `[trace]`.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
         match &self.0 {
-            Name::Ours(digits) => {
-                std::str::from_utf8(digits).expect("hexadecimal digits are ASCII")
-            }
-            Name::Theirs(name) => name,
+            Name::Traced(traced) => Some(&traced.1),
+            Name::Ours(_) | Name::Theirs(_) => None,
         }
+    }
+
+    /// The trace's id, for a record.
+    fn trace_id(&self) -> Option<DisplayValue<TraceId>> {
+        self.trace()
+            .map(|trace| tracing::field::display(trace.id()))
     }
 }
 
@@ -285,10 +331,22 @@ impl RequestRecord {
         self.end = end;
     }
 
+    /// How it went, for whoever decides whether it is written.
+    fn outcome(&self) -> Outcome {
+        let went_on = matches!(self.end, End::Backend | End::Client);
+        Outcome {
+            is_well: went_on && self.error.is_none() && !self.status.is_server_error(),
+            took: self.head.unwrap_or_else(|| self.begun.elapsed()),
+        }
+    }
+
     /// It has become a stream, which has records of its own: this one is not written. Its head is due now, if it was not
     /// before.
     pub fn superseded(mut self) {
         self.is_superseded = true;
+        if let Some(trace) = self.id.trace() {
+            trace.answered(self.status);
+        }
         self.head.get_or_insert_with(|| self.begun.elapsed());
     }
 }
@@ -297,9 +355,17 @@ impl Drop for RequestRecord {
     fn drop(&mut self) {
         let head = self.head.map(|after| (self.status.as_u16(), after));
         metrics::requested(self.route.as_ref(), head);
+        if !self.is_superseded {
+            self.tell_span();
+        }
         if self.is_superseded || !self.is_logged {
             return;
         }
+        let sample = match sampling::judge(&self.id, self.outcome()) {
+            Verdict::Write => None,
+            Verdict::Sample(share) => Some(share),
+            Verdict::Skip => return,
+        };
         let Self {
             id,
             client,
@@ -313,11 +379,12 @@ impl Drop for RequestRecord {
         let (route, version) = (self.route.as_deref(), self.version);
         let (status, end, error) = (self.status.as_u16(), self.end.label(), self.error);
         let server = self.server.as_ref().map(tracing::field::display);
+        let trace_id = id.trace_id();
         let user = self.user.as_deref();
         let (head_us, total_us) = (
             self.head.unwrap_or_default().as_micros() as u64,
             self.begun.elapsed().as_micros() as u64,
         );
-        tracing::info!(target: TARGET, %id, %client, method, ?version, host, path, route, user, server, status, error, end, head_us, total_us, bytes_out, "request");
+        tracing::info!(target: TARGET, %id, trace_id, %client, method, ?version, host, path, route, user, server, status, error, end, head_us, total_us, bytes_out, sample, "request");
     }
 }

@@ -12,6 +12,7 @@ use super::{End, Kind, RequestId, TARGET};
 use crate::net::ClientAddr;
 use crate::observe::metrics::{self, Resumption};
 use crate::observe::streams::{Listed, Moved, Row};
+use crate::observe::trace::Events;
 
 /// Who has a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +42,13 @@ impl From<(ClientAddr, Option<&Arc<str>>)> for Client {
 /// Whoever runs the stream tells it what passes, as it passes: [`StreamRecord::sent`] and the like are an addition or two.
 #[derive(Debug)]
 pub struct StreamRecord {
-    listed: Listed,
-    end: End,
-    silence: Duration,
-    close_code: Option<u16>,
+    pub(super) listed: Listed,
+    pub(super) end: End,
+    pub(super) silence: Duration,
+    pub(super) close_code: Option<u16>,
+    pub(super) version: Version,
+    /// For its span; `None`: there will be none.
+    pub(super) events: Option<Box<Events>>,
 }
 
 impl StreamRecord {
@@ -61,9 +65,13 @@ impl StreamRecord {
     ) -> Self {
         let Client { addr: client, user } = client.into();
         let name = user.as_deref();
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, user = name, ?version, %backend, "stream open");
+        let trace_id = id.trace_id();
+        tracing::info!(target: TARGET, %id, trace_id, %kind, %route, %client, user = name, ?version, %backend, "stream open");
+        let listed = Listed::open(id, kind, route, Client { addr: client, user }, backend);
         Self {
-            listed: Listed::open(id, kind, route, Client { addr: client, user }, backend),
+            events: Self::events(listed.row()),
+            listed,
+            version,
             end: End::Cut,
             silence: Duration::ZERO,
             close_code: None,
@@ -113,7 +121,9 @@ impl StreamRecord {
 
     /// The backend had broken off `down` ago, and the stream goes on at `backend`.
     pub fn taken_up(&mut self, backend: &dyn fmt::Display, down: Duration) {
-        self.resumed(Resumption::Resumed);
+        let outcome = Resumption::Resumed;
+        self.listed.row().tally().resumed(outcome);
+        self.tell_resumption(outcome, Some((backend.to_string(), down)));
         let row = self.listed.row();
         let (id, kind, route) = (&row.id, row.kind, &row.route);
         let down_ms = down.as_millis() as u64;
@@ -123,6 +133,7 @@ impl StreamRecord {
     /// The backend broke off, and this became of it.
     pub fn resumed(&mut self, outcome: Resumption) {
         self.listed.row().tally().resumed(outcome);
+        self.tell_resumption(outcome, None);
     }
 
     /// The code of a WebSocket's first Close; 1005 for one without, 1006 where there was no Close.
@@ -159,8 +170,9 @@ const ABNORMAL: u16 = 1006;
 
 impl Drop for StreamRecord {
     fn drop(&mut self) {
+        let life = self.listed.row().opened.elapsed();
+        self.tell_span(life);
         let row = self.listed.row();
-        let life = row.opened.elapsed();
         row.tally().closed(self.end, life);
         let is_websocket = row.kind == Kind::Tunnel;
         if is_websocket {
@@ -168,7 +180,7 @@ impl Drop for StreamRecord {
         }
         let (id, kind, route, client) = (&row.id, row.kind, &row.route, row.client);
         let user = row.user.as_deref();
-        let (reason, close_code) = (self.end.label(), self.close_code);
+        let (reason, close_code, trace_id) = (self.end.label(), self.close_code, id.trace_id());
         let (life_ms, idle_ms) = (life.as_millis() as u64, self.silence.as_millis() as u64);
         let Moved {
             bytes_in,
@@ -179,6 +191,6 @@ impl Drop for StreamRecord {
         // Of other streams they are not known, or not all of them; a bridge's client that says something is a WebSocket.
         let messages_in = (is_websocket || messages_in > 0).then_some(messages_in);
         let messages_out = is_websocket.then_some(messages_out);
-        tracing::info!(target: TARGET, %id, %kind, %route, %client, user, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
+        tracing::info!(target: TARGET, %id, trace_id, %kind, %route, %client, user, reason, life_ms, idle_ms, bytes_in, bytes_out, messages_in, messages_out, close_code, "stream close");
     }
 }

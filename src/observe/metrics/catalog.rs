@@ -320,6 +320,10 @@ catalog! {
         name: "bridge_takeovers", unit: None, labels: &["bridge"],
         help: "Clients whose session another client, or their own next stream, took over",
     };
+    spans: Family<labels::OfOutcome, Counter> = Family::default(), Entry {
+        name: "trace_spans", unit: None, labels: &["outcome"],
+        help: "Spans of `[trace] otlp`, by what became of them",
+    };
     log_lines_dropped: Counter = Counter::default(), Entry {
         name: "log_lines_dropped", unit: None, labels: &[],
         help: "Lines of the log that were dropped because nobody read them",

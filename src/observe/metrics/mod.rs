@@ -37,6 +37,7 @@ use totals::AllTotals;
 pub use totals::{CLASSES, Totals};
 
 use crate::observe::access::Kind;
+use crate::observe::trace;
 
 thread_local! {
     static TALLY: Tally = Tally::default();
@@ -87,7 +88,7 @@ pub enum Resumption {
 impl Resumption {
     const ALL: [Self; 3] = [Self::Resumed, Self::Refused, Self::GaveUp];
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Resumed => "resumed",
             Self::Refused => "refused",
@@ -222,6 +223,7 @@ impl Metrics {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         catalog.draining.set(i64::from(standing.is_draining));
         catalog.set_usage(&Usage::read());
+        catalog.set_spans(trace::outcomes());
         catalog.connections.set(number(standing.connections));
         let limit = number(standing.connections_limit);
         catalog.connections_limit.set(limit);

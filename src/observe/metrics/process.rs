@@ -5,6 +5,7 @@
 use std::fs;
 
 use super::catalog::Catalog;
+use super::labels;
 
 /// Ticks of `utime` and `stime` in a second, on every architecture that Linux has today (time(7)).
 const TICKS: f64 = 100.0;
@@ -44,6 +45,15 @@ impl Catalog {
             (&self.files_limit, usage.files_limit),
         ] {
             value.map(|value| gauge.set(value));
+        }
+    }
+
+    /// What became of spans; of what has never happened nothing is told.
+    pub(super) fn set_spans(&self, outcomes: [(&'static str, u64); 3]) {
+        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
+            let labels = labels::OfOutcome { outcome };
+            let told = self.spans.get_or_create_owned(&labels);
+            told.inc_by(count.saturating_sub(told.get()));
         }
     }
 }
