@@ -59,7 +59,7 @@ pub(super) struct Heard {
 #[derive(Debug)]
 enum Coding {
     None,
-    Gzip(GzDecoder<Vec<u8>>),
+    Gzip(Box<GzDecoder<Vec<u8>>>),
     Other,
 }
 
@@ -68,7 +68,7 @@ impl Heard {
     pub(super) fn new(head: Option<&Head>, clock: Option<Clock>) -> Self {
         let coding = match head.and_then(|head| head.text("content-encoding")) {
             None | Some("identity") => Coding::None,
-            Some("gzip" | "x-gzip") => Coding::Gzip(GzDecoder::new(Vec::new())),
+            Some("gzip" | "x-gzip") => Coding::Gzip(Box::new(GzDecoder::new(Vec::new()))),
             Some(_) => Coding::Other,
         };
         Self {
@@ -202,7 +202,7 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(b"data: a\n\n").unwrap();
         encoder.flush().unwrap();
-        let gzip = || Coding::Gzip(GzDecoder::new(Vec::new()));
+        let gzip = || Coding::Gzip(Box::new(GzDecoder::new(Vec::new())));
         let read = heard(&[encoder.get_ref()], gzip());
         assert_eq!((read.events, read.is_readable), (1, true));
         let bad = heard(&[b"data: a\n\n"], gzip());
