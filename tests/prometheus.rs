@@ -69,7 +69,6 @@ async fn promtool_finds_no_fault_with_the_metrics_of_a_gate_that_has_seen_all() 
     assert!(matches!(refused, Reloaded::Refused(_)));
     admin
         .counts(&[
-            ("streamgate_heartbeats_total{kind=\"subscription\"}", 1.0),
             (
                 "streamgate_requests_total{route=\"/*\",status=\"503\"}",
                 1.0,
