@@ -205,7 +205,7 @@ mod tests {
         let gzip = || Coding::Gzip(Box::new(GzDecoder::new(Vec::new())));
         let read = heard(&[encoder.get_ref()], gzip());
         assert_eq!((read.events, read.is_readable), (1, true));
-        let bad = heard(&[b"data: a\n\n"], gzip());
+        let bad = heard(&[b"data: no gzip at all\n\n"], gzip());
         assert_eq!((bad.events, bad.is_readable), (0, false));
     }
 
