@@ -119,17 +119,17 @@ fn tell(error: &dyn std::error::Error) -> ExitCode {
 fn show(process: &Process, shown: &Shown) -> Result<ExitCode, AskError> {
     let found = all(process, &shown.query())?;
     if shown.json {
-        println!("{found}");
+        super::say(&format!("{found}\n"));
         return Ok(ExitCode::SUCCESS);
     }
     let streams = found["streams"].as_array().map_or(&[][..], Vec::as_slice);
     if streams.is_empty() {
-        println!("no stream lives");
+        super::say("no stream lives\n");
     } else {
         let is_terminal = io::stdout().is_terminal();
         let has_colour = is_terminal && ProcessEnv.var("NO_COLOR").is_none_or(|set| set.is_empty());
         let text = table_of(streams, is_terminal.then(terminal_width));
-        print!("{}", if has_colour { bold_head(&text) } else { text });
+        super::say(&if has_colour { bold_head(&text) } else { text });
     }
     let (matched, shown) = (found["matched"].as_u64(), streams.len() as u64);
     if let Some(more) = matched
@@ -168,7 +168,7 @@ fn close_all(process: &Process, ids: &[String]) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for id in ids {
         match close(process, id) {
-            Ok(id) => println!("closed {id}"),
+            Ok(id) => super::say(&format!("closed {id}\n")),
             Err(error) => code = tell(&error),
         }
     }

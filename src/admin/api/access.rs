@@ -136,16 +136,18 @@ fn is_secure(head: &Parts) -> bool {
 }
 
 /// Refuses what a browser asks for a page of another site, and, where nothing but the way in protects us, whoever calls this
-/// machine by a name that its own DNS made up (rebinding).
+/// machine by a name that its own DNS made up (rebinding). Over the Unix socket, too: by `ssh -L` a browser may be at its end.
 pub(super) fn same_site(head: &Parts, way: Way, token: Option<&Secret>) -> Result<(), Refusal> {
-    if matches!(way, Way::Owner | Way::Local) {
-        return Ok(());
-    }
     let foreign = |why: &'static str| Refusal::new(StatusCode::FORBIDDEN, why);
     let host = RequestHost::of(&head.uri, &head.headers, head.version)
         .map_err(|error| Refusal::bad_request(error.to_string()))?;
-    if token.is_none() && head.headers.contains_key(HOST) && !is_of_this_machine(host.name()) {
-        let why = "without `[admin] token` the host has to be an address or `localhost`";
+    let is_known = match way {
+        // Programs that speak over a socket have to write some host: nobody can have a name of one word by public DNS.
+        Way::Owner | Way::Local => is_of_this_machine(host.name()) || !host.name().contains('.'),
+        Way::Loopback | Way::Network => token.is_some() || is_of_this_machine(host.name()),
+    };
+    if head.headers.contains_key(HOST) && !is_known {
+        let why = "without `[admin] token` the host has to be an address or `localhost`, as over the admin socket";
         return Err(foreign(why));
     }
     for origin in head.headers.get_all(ORIGIN) {
@@ -265,8 +267,15 @@ mod tests {
                 let found = [None, Some(&token)].map(|token| same_site(&head, way, token).is_ok());
                 assert_eq!(found, [without, with], "{fields:?}");
             }
-            assert!(same_site(&head, Way::Local, None).is_ok());
+            // A browser may be at the other end of a tunnel to the socket, and a token changes nothing there.
+            for way in [Way::Owner, Way::Local] {
+                let found = [None, Some(&token)].map(|token| same_site(&head, way, token).is_ok());
+                assert_eq!(found, [without, without], "{fields:?}");
+            }
         }
+        let program = head(&[("host", "streamgate")]);
+        assert!(same_site(&program, Way::Owner, None).is_ok());
+        assert!(same_site(&program, Way::Loopback, None).is_err());
     }
 
     #[test]

@@ -35,6 +35,17 @@ impl Params {
         Ok(Self(all))
     }
 
+    /// Refuses empty ones, where leaving a filter out by mistake would mean more than was meant.
+    pub(super) fn none_empty(&self) -> Result<(), Refusal> {
+        match self.0.iter().find(|(_, value)| value.is_empty()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name: String = name.chars().take(40).collect();
+                Err(Refusal::bad_request(format!("`{name}` is empty")))
+            }
+        }
+    }
+
     /// Takes one; an empty one is none.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let place = self.0.iter().position(|(known, _)| known == name)?;
@@ -168,5 +179,7 @@ mod tests {
             );
         }
         assert!(params("unknown=1").unwrap().end().is_err());
+        assert!(params("kind=tunnel&user=").unwrap().none_empty().is_err());
+        assert!(params("kind=tunnel").unwrap().none_empty().is_ok());
     }
 }

@@ -119,6 +119,7 @@ pub(super) async fn close(id: &str, state: &State) -> Answered {
 /// `POST /api/streams/drain`
 pub(super) async fn drain(uri: &Uri, state: &State) -> Answered {
     let mut params = Params::of(uri)?;
+    params.none_empty()?;
     let over = params.time("over", LONGEST_DRAIN)?.unwrap_or_default();
     if params.take("q").is_some() {
         let why = "`q` searches and does not choose: streams are ended by exact filters";
