@@ -24,7 +24,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +75,8 @@ struct State {
     /// When the process began.
     began: (Instant, SystemTime),
     history: History,
+    /// Lists of streams that are under way.
+    lists: Semaphore,
     /// What ends a level of the log that was set for a time.
     level: RefCell<Option<Temporary>>,
     /// Cancelled when the process ends.
@@ -136,6 +138,7 @@ impl Admin {
             crew: RefCell::default(),
             began: (Instant::now(), SystemTime::now()),
             history: History::default(),
+            lists: Semaphore::new(api::LISTS),
             level: RefCell::new(None),
             over: CancellationToken::new(),
         };

@@ -302,6 +302,8 @@ impl Chores {
                 _now = self.ticks.tick() => return,
                 errand = self.errands.next() => errand.run(&trigger.guard()),
             }
+            // An errand may go through all streams, and many may wait: clients have their turn between two of them.
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -346,4 +348,52 @@ pub(super) async fn tail() -> usize {
         tokio::time::sleep(TAIL / 50).await;
     }
     tasks::live()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn other_tasks_have_their_turn_between_two_errands() {
+        let mut crew = Crew::default();
+        let mut chores = Chores::new(crew.enlist());
+        // The first tick comes at once else.
+        chores.ticks.reset();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let note = |what: &'static str| {
+            let done = done.clone();
+            move || done.lock().unwrap().push(what)
+        };
+        let errand = note("errand");
+        let mut asked: Vec<_> = (0..3)
+            .map(|_errand| {
+                let errand = errand.clone();
+                Box::pin(crew.ask(move |_number, _guard| errand()))
+            })
+            .collect();
+        for asked in &mut asked {
+            assert!(poll!(asked).is_pending());
+        }
+        let other = note("other");
+        LocalSet::new()
+            .run_until(async {
+                let other = tasks::spawn(async move {
+                    for _turn in 0..3 {
+                        other();
+                        tokio::task::yield_now().await;
+                    }
+                });
+                tokio::select! {
+                    () = chores.until_tick(&drain::Trigger::new()) => {}
+                    ended = other => ended.unwrap(),
+                }
+            })
+            .await;
+        let done = done.lock().unwrap();
+        let first_other = done.iter().position(|what| *what == "other").unwrap();
+        assert!(first_other < 2, "{done:?}");
+    }
 }

@@ -30,6 +30,8 @@ use super::door::Way;
 use super::{State, control};
 use access::Access;
 
+pub(super) use streams::LISTS;
+
 /// The whole API for programs (OpenAPI 3.1).
 const DESCRIPTION: &[u8] = include_bytes!("openapi.json");
 

@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime};
 use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::admin::State;
 use crate::admin::answer::{Answered, Refusal, json, json_with};
 use crate::bridge::endpoint::{Whereabouts, whereabouts};
+use crate::lifecycle::errand::PATIENCE;
 use crate::lifecycle::{drain, tasks};
 use crate::observe::access::Kind;
 use crate::observe::streams::{self, Mark, Query, Row};
@@ -27,6 +28,9 @@ const PAGE: usize = 100;
 
 /// The most that it may say.
 const LONGEST_PAGE: usize = 1_000;
+
+/// Lists at the same time: each has every worker go through all of its streams.
+pub(in crate::admin) const LISTS: usize = 2;
 
 /// The longest time over which streams are ended.
 const LONGEST_DRAIN: Duration = Duration::from_secs(600);
@@ -70,6 +74,11 @@ pub(super) async fn list(uri: &Uri, state: &State) -> Answered {
     params.end()?;
     let (began, _) = state.began;
     let after = after.map(|text| read_mark(&text, began)).transpose()?;
+    // It waits for the lists before it as long as for a worker.
+    let turn = timeout(PATIENCE, state.lists.acquire()).await;
+    let Ok(Ok(_turn)) = turn else {
+        return Err(absent());
+    };
     let crew = state.crew.borrow().clone();
     // One more than is shown: then it is known whether there is another page.
     let asked = crew.ask(move |worker, _guard| page(worker, &query, after.as_ref(), limit + 1));

@@ -231,16 +231,18 @@ impl Roster {
     }
 }
 
-/// Shows each subscriber of this worker that has a row to `look`, which must begin and end none.
-pub(super) fn each_member(mut look: impl FnMut(&Rc<Row>, Whereabouts)) {
+/// Shows each subscriber of this worker that has a row to `look`, which must begin and end none. Where one stands is found
+/// out only for those of whom `look` asks it.
+pub(super) fn each_member(mut look: impl FnMut(&Rc<Row>, &dyn Fn() -> Whereabouts)) {
     ROSTERS.with_borrow(|rosters| {
         for roster in rosters.values() {
             let (channel, now) = (&roster.channel, Instant::now());
             let view = channel.log().view();
             let mut show = |row: &Rc<Row>, position: &Position| {
-                let cursor = position.last().map(|last| channel.id(last));
-                let lag = position.lag(&view, now);
-                look(row, Whereabouts { cursor, lag });
+                look(row, &|| Whereabouts {
+                    cursor: position.last().map(|last| channel.id(last)),
+                    lag: position.lag(&view, now),
+                });
             };
             for (_place, member) in roster.members.borrow().iter() {
                 match member {

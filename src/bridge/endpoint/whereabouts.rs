@@ -1,6 +1,6 @@
 //! Where subscribers of this worker stand, for whoever lists them.
 //!
-//! Invariant: each member is looked at once, whoever is asked for.
+//! Invariant: each member is looked at once, whoever is asked for, and its place is found out only where it is wanted.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -30,7 +30,7 @@ pub fn whereabouts<'a>(
     if !found.is_empty() {
         sweep::each_member(|row, place| {
             if let Some(entry) = found.get_mut(&Rc::as_ptr(row)) {
-                *entry = Some(place);
+                *entry = Some(place());
             }
         });
     }
