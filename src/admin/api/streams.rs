@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::json;
@@ -156,17 +157,19 @@ pub(super) async fn drain(uri: &Uri, state: &State) -> Answered {
     Ok(json_with(StatusCode::ACCEPTED, &told))
 }
 
-/// On a worker: begins to end its streams, and returns how many there are.
+/// On a worker: begins to end its streams, and returns how many there are. A drain of the whole process changes nothing: its
+/// streams may live until its deadline, and these are to end before.
 fn begin_end(query: &Query, over: Duration, guard: &drain::Guard) -> usize {
     let (count, telling) = streams::end_spread(query, over);
-    let guard = guard.clone();
-    tasks::spawn(async move {
-        tokio::select! {
-            () = telling => {}
-            // They end with everything else.
-            _deadline = guard.draining() => {}
-        }
-    });
+    let mut telling = Box::pin(telling);
+    // What is due at once is told before anything is answered.
+    if telling.as_mut().now_or_never().is_none() {
+        let guard = guard.clone();
+        drop(tasks::spawn(async move {
+            telling.await;
+            drop(guard);
+        }));
+    }
     count
 }
 
@@ -247,7 +250,54 @@ fn read_mark(text: &str, began: Instant) -> Result<Mark, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
+    use http::Version;
+    use tokio::task::LocalSet;
+
     use super::*;
+    use crate::lifecycle::drain::Trigger;
+    use crate::net::ClientAddr;
+    use crate::observe::access::{RequestId, StreamRecord};
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_are_told_to_end_in_the_process_s_own_drain_too() {
+        let open = |id: &str| {
+            let client = ClientAddr("192.0.2.1:5".parse().unwrap());
+            let id = RequestId::told(id.as_bytes()).unwrap();
+            StreamRecord::open(
+                id,
+                Kind::Tunnel,
+                "/ws".into(),
+                client,
+                &"app",
+                Version::HTTP_11,
+            )
+        };
+        let streams = ["one", "two", "three", "four"].map(open);
+        let told = || {
+            let mut cx = Context::from_waker(Waker::noop());
+            let is_told = |it: &&StreamRecord| it.poll_end(&mut cx).is_ready();
+            streams.iter().filter(is_told).count()
+        };
+        let trigger = Trigger::new();
+        let guard = trigger.guard();
+        trigger.begin(Instant::now() + Duration::from_secs(60));
+        LocalSet::new()
+            .run_until(async {
+                let over = Duration::from_secs(4);
+                assert_eq!(begin_end(&Query::default(), over, &guard), 4);
+                assert_eq!(told(), 1);
+                tokio::time::sleep(over).await;
+                assert_eq!(told(), 4);
+            })
+            .await;
+        // At once is before the answer.
+        let late = open("late");
+        assert_eq!(begin_end(&Query::default(), Duration::ZERO, &guard), 5);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(late.poll_end(&mut cx).is_ready());
+    }
 
     #[test]
     fn a_mark_is_read_as_it_was_written() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Query, ROWS, Row};
+use super::{Query, ROWS, Row, TICK};
 
 /// Tells this worker's streams with this id to end, and returns how many there are: a believed proxy may have given the same
 /// name twice.
@@ -19,7 +19,8 @@ pub fn end(id: &str) -> usize {
 }
 
 /// Tells those of this worker's streams that are meant now to end, spread evenly over a time: how many there are, and what
-/// is to be run to tell them. Who ends by itself meanwhile is not waited for.
+/// is to be run to tell them. Who ends by itself meanwhile is not waited for: it is over soon after the last of them has
+/// ended.
 pub fn end_spread(query: &Query, over: Duration) -> (usize, impl Future<Output = ()> + use<>) {
     let found: Vec<Weak<Row>> = rows(|row| query.fits(row))
         .iter()
@@ -29,11 +30,14 @@ pub fn end_spread(query: &Query, over: Duration) -> (usize, impl Future<Output =
     let telling = async move {
         let begun = Instant::now();
         let share = over.div_f64(found.len().max(1) as f64);
-        for (number, row) in found.into_iter().enumerate() {
+        for (number, row) in found.iter().enumerate() {
             let due = begun + share.mul_f64(number as f64);
             // Many may be due in one turn of the clock.
-            if due > Instant::now() {
-                sleep_until(due).await;
+            while due > Instant::now() {
+                if found[number..].iter().all(|row| row.strong_count() == 0) {
+                    return;
+                }
+                sleep_until(due.min(Instant::now() + TICK)).await;
             }
             if let Some(row) = row.upgrade() {
                 row.tell_end();
@@ -103,5 +107,19 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(told, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn telling_is_over_when_all_have_ended() {
+        let streams = ["one", "other"].map(|id| listed_as(id, "192.0.2.1:5", "/ws"));
+        let (count, telling) = end_spread(&Query::default(), Duration::from_secs(600));
+        assert_eq!(count, 2);
+        let begun = Instant::now();
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(2_500)).await;
+            drop(streams);
+        };
+        tokio::join!(telling, end);
+        assert_eq!(begun.elapsed(), Duration::from_secs(3));
     }
 }
