@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::{Args, Subcommand};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::ask::{AskError, Process};
 use super::table::{Column, Room, Side, table};
@@ -75,6 +75,10 @@ enum CloseError {
     None(String),
     #[error("the ids of several live streams begin with `{0}`: write more of it")]
     Several(String),
+    #[error(
+        "not all live streams are known, so that more of them than one may begin with `{0}`: try again, or write the whole id"
+    )]
+    Unsure(String),
 }
 
 impl Shown {
@@ -117,7 +121,7 @@ fn tell(error: &dyn std::error::Error) -> ExitCode {
 }
 
 fn show(process: &Process, shown: &Shown) -> Result<ExitCode, AskError> {
-    let found = all(process, &shown.query())?;
+    let found = all(ask_of(process), &shown.query())?;
     if shown.json {
         super::say(&format!("{found}\n"));
         return Ok(ExitCode::SUCCESS);
@@ -134,7 +138,8 @@ fn show(process: &Process, shown: &Shown) -> Result<ExitCode, AskError> {
     let (matched, shown) = (found["matched"].as_u64(), streams.len() as u64);
     if let Some(more) = matched
         .and_then(|all| all.checked_sub(shown))
-        .filter(|more| *more > 0)
+        // Of a whole list, what is missing has ended meanwhile.
+        .filter(|more| *more > 0 && !is_whole(&found))
     {
         eprintln!("streamgate: {more} more are not shown");
     }
@@ -145,23 +150,44 @@ fn show(process: &Process, shown: &Shown) -> Result<ExitCode, AskError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All pages of the streams that `query` means, as one.
-fn all(process: &Process, query: &str) -> Result<Value, AskError> {
-    let (mut streams, mut after) = (Vec::new(), String::new());
-    for _page in 0..PAGES {
-        let target = format!("/api/streams?limit={PAGE}{after}{query}");
-        let mut page = process.ask(&Method::GET, &target)?;
-        if let Some(more) = page["streams"].as_array_mut() {
-            streams.append(more);
-        }
-        let Some(next) = page["next"].as_str() else {
-            page["streams"] = streams.into();
-            return Ok(page);
+fn ask_of(process: &Process) -> impl FnMut(&str) -> Result<Value, AskError> {
+    |target| process.ask(&Method::GET, target)
+}
+
+/// All pages of the streams that `query` means, as one: the first of them, with the streams of all, and with all workers that
+/// were absent from one. What has a `next` still is not all there is.
+fn all(
+    mut ask: impl FnMut(&str) -> Result<Value, AskError>,
+    query: &str,
+) -> Result<Value, AskError> {
+    let mut found = ask(&format!("/api/streams?limit={PAGE}{query}"))?;
+    for _page in 1..PAGES {
+        let Some(next) = found["next"].as_str() else {
+            break;
         };
-        after = format!("&after={}", encoded(next));
+        let target = format!("/api/streams?limit={PAGE}&after={}{query}", encoded(next));
+        let mut page = ask(&target)?;
+        found["next"] = page["next"].take();
+        for member in ["streams", "workers_absent"] {
+            if let (Some(known), Some(more)) =
+                (found[member].as_array_mut(), page[member].as_array_mut())
+            {
+                known.append(more);
+            }
+        }
     }
-    let matched = streams.len();
-    Ok(json!({"streams": streams, "matched": matched}))
+    // A worker may be absent from several pages.
+    if let Some(absent) = found["workers_absent"].as_array_mut() {
+        absent.sort_by_key(Value::as_u64);
+        absent.dedup();
+    }
+    Ok(found)
+}
+
+/// Whether no worker was absent and no page is left.
+fn is_whole(found: &Value) -> bool {
+    let absent = found["workers_absent"].as_array();
+    absent.is_none_or(Vec::is_empty) && found["next"].is_null()
 }
 
 fn close_all(process: &Process, ids: &[String]) -> ExitCode {
@@ -176,24 +202,25 @@ fn close_all(process: &Process, ids: &[String]) -> ExitCode {
 }
 
 fn close(process: &Process, begin: &str) -> Result<String, CloseError> {
-    let id = whole_id(process, begin)?;
+    let found = all(ask_of(process), &format!("&q={}", encoded(begin)))?;
+    let id = whole_id(&found, begin)?;
     let target = format!("/api/streams/{}", encoded(&id));
     process.ask(&Method::DELETE, &target)?;
     Ok(id)
 }
 
-/// The id that is meant.
-fn whole_id(process: &Process, begin: &str) -> Result<String, CloseError> {
-    let found = all(process, &format!("&q={}", encoded(begin)))?;
+/// The id that is meant, of a stream that was found.
+fn whole_id(found: &Value, begin: &str) -> Result<String, CloseError> {
     let streams = found["streams"].as_array().map_or(&[][..], Vec::as_slice);
     let ids = streams.iter().filter_map(|stream| stream["id"].as_str());
     let mut ids: Vec<_> = ids.filter(|id| id.starts_with(begin)).collect();
     ids.dedup();
     match ids[..] {
-        [] => Err(CloseError::None(begin.to_owned())),
-        [id] => Ok(id.to_owned()),
         // A whole id that others begin with is one all the same.
         _ if ids.contains(&begin) => Ok(begin.to_owned()),
+        _ if !is_whole(found) => Err(CloseError::Unsure(begin.to_owned())),
+        [] => Err(CloseError::None(begin.to_owned())),
+        [id] => Ok(id.to_owned()),
         _ => Err(CloseError::Several(begin.to_owned())),
     }
 }
@@ -298,6 +325,8 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -306,6 +335,29 @@ mod tests {
         assert_eq!(spans, ["0s", "59s", "1m", "59m", "23h", "11d"]);
         let sizes = [0, 1_023, 1_024, 1_536, 20_480, 5 << 20, 3 << 30].map(size);
         assert_eq!(sizes, ["0", "1023", "1.0K", "1.5K", "20K", "5.0M", "3.0G"]);
+    }
+
+    #[test]
+    fn of_pages_none_is_forgotten_and_a_short_id_needs_all_of_them() {
+        let stream = |id: &str| json!({ "id": id });
+        let mut pages = vec![
+            json!({"matched": 2, "streams": [stream("1b")], "next": null, "workers_absent": [1]}),
+            json!({"matched": 3, "streams": [stream("1a")], "next": "5.1a", "workers_absent": [2, 1]}),
+        ];
+        let found = all(|_target| Ok(pages.pop().unwrap()), "").unwrap();
+        assert_eq!(found["matched"], 3);
+        assert_eq!(found["streams"], json!([stream("1a"), stream("1b")]));
+        assert_eq!(found["workers_absent"], json!([1, 2]));
+
+        let one = |absent: Value, next: Value| json!({"streams": [stream("1a")], "next": next, "workers_absent": absent});
+        let whole = one(json!([]), Value::Null);
+        assert_eq!(whole_id(&whole, "1").unwrap(), "1a");
+        for part in [one(json!([1]), Value::Null), one(json!([]), json!("5.1a"))] {
+            assert_eq!(whole_id(&part, "1a").unwrap(), "1a");
+            for short in ["1", "2"] {
+                assert!(matches!(whole_id(&part, short), Err(CloseError::Unsure(_))));
+            }
+        }
     }
 
     #[test]
