@@ -91,6 +91,28 @@ async fn the_numbers_come_once_a_second_behind_those_that_were() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_by_a_token_that_is_replaced_follows_no_more() {
+    let backend = Backend::that(echo_http).await;
+    let text = |token: &str| {
+        let routes = backend.for_everything();
+        format!("{ADMIN}token = \"{token}-of-this-test\"\n{routes}")
+    };
+    let gate = Gate::start(&text("the-first-token")).await;
+    let mut wire = Wire::new(connect(Admin::of(&gate).await.address).await);
+    wire.send(
+        "GET /api/live HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer the-first-token-of-this-test\r\n\r\n",
+    )
+    .await;
+    assert_eq!(wire.head().await.status(), 200);
+    assert_eq!(next(&mut wire).await.0, "history");
+    gate.reload_well(&text("the-other-token")).await;
+    within("the end", async {
+        while wire.piece().await.expect("it is not cut").is_some() {}
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sixteen_may_follow_and_a_place_is_free_when_one_leaves() {
     let backend = Backend::that(echo_http).await;
     let gate = Gate::start(&format!("{ADMIN}{}", backend.for_everything())).await;

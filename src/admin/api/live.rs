@@ -2,7 +2,8 @@
 //!
 //! The recorder takes them on the admin's own thread, whether anybody follows or not, so that whoever comes sees what was.
 //! A follower that does not take its events misses some and gets what is in the history when it does: nothing is queued for
-//! it. Invariants: no more than [`FOLLOWERS`] follow, none for longer than [`LONGEST`].
+//! it. Invariants: no more than [`FOLLOWERS`] follow, none for longer than [`LONGEST`], and none
+//! by a token that is not in force any more.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::moment::rfc3339;
 use crate::admin::State;
 use crate::admin::answer::{Answered, Refusal, pieces};
+use crate::config::model::Secret;
 use crate::observe::access::Kind;
 use crate::observe::metrics::{CLASSES, Totals};
 use crate::sse::encode;
@@ -127,6 +129,8 @@ struct Follower {
     /// The last point that it was given; `None`: it is to get the history first.
     given: Option<u64>,
     reloads: u64,
+    /// The token that was in force when it was let in; with another one it has to ask again.
+    token: Option<Secret>,
     end: Instant,
 }
 
@@ -153,6 +157,7 @@ pub(super) fn follow(headers: &HeaderMap, state: &Rc<State>) -> Answered {
         given: last_seen(headers, now.point),
         reloads: now.reloads,
         news,
+        token: token_of(state),
         state: state.clone(),
         end: Instant::now() + ENDS_AFTER,
     };
@@ -162,6 +167,10 @@ pub(super) fn follow(headers: &HeaderMap, state: &Rc<State>) -> Answered {
         Some((Ok::<_, Infallible>(frame), follower))
     });
     Ok(pieces("text/event-stream", Box::pin(events)))
+}
+
+fn token_of(state: &State) -> Option<Secret> {
+    state.shown.shared.load().config.admin.token.clone()
 }
 
 /// The point that the client has seen last, if this process has told it: a number of the process before it may be ahead of all.
@@ -181,6 +190,9 @@ impl Follower {
         };
         loop {
             let news = *self.news.borrow_and_update();
+            if token_of(&self.state) != self.token {
+                return None;
+            }
             if news.reloads > self.reloads {
                 self.reloads = news.reloads;
                 if let Some(last) = &*self.state.last.borrow() {
