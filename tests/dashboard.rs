@@ -39,7 +39,10 @@ impl Scene {
     fn config(&self, admin: &str) -> String {
         let upstream = self.echo.upstream("echo");
         let route = "[[route]]\npath = \"/ws/*\"\nupstream = \"echo\"\n";
-        format!("{admin}{upstream}{route}{}", bridge(&self.feeds, ""))
+        let by_method =
+            |it| format!("[[route]]\npath = \"/by-method\"\nmethods = [\"{it}\"]\nrespond = 204\n");
+        let others = by_method("GET") + &by_method("PUT") + &bridge(&self.feeds, "");
+        format!("{admin}{upstream}{route}{others}")
     }
 
     async fn start(&self) -> (Gate, Admin) {
@@ -100,6 +103,10 @@ async fn it_lists_live_streams_finds_one_and_closes_it() {
         let filled = format!("document.querySelectorAll('{table} tbody tr').length > 0");
         browser.until(&filled).await;
     }
+    // Two routes of one name are two.
+    let named = "[...document.querySelectorAll('#routes-table .main')].map((it) => it.textContent)";
+    let twice = format!("{named}.filter((name) => name === '/by-method').length === 2");
+    browser.until(&twice).await;
 
     let mut second = sockets.remove(1);
     let client = format!(":{}", port_of(&second));

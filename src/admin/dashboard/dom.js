@@ -68,7 +68,13 @@ export class Table {
 
   /** Shows these items, in this order. */
   update(items) {
-    const wanted = new Map(items.map((item) => [this.#key(item), item]));
+    const wanted = new Map();
+    for (const item of items) {
+      let key = this.#key(item);
+      // None hides another, whatever names the API tells.
+      while (wanted.has(key)) key += ' again';
+      wanted.set(key, item);
+    }
     // First of all: what stays would else be moved past what goes, and lose its focus.
     for (const [key, row] of this.#rows) {
       if (wanted.has(key)) continue;

@@ -17,6 +17,10 @@ export class Streams {
   #next = null;
   #asked = 0;
   #chosen = null;
+  /** The filters as the last answer was asked for by them, and how many streams it found. */
+  #found = { filters: '', matched: 0 };
+  /** The filters of the drain that is asked about. */
+  #ending;
   #typed;
 
   constructor() {
@@ -37,7 +41,7 @@ export class Streams {
         text: 'Close', label: `Close the ${kind(stream.kind)} of ${stream.client} on ${stream.route}`, kind: 'change', press: (pressed) => this.#ask(pressed),
       }),
     ];
-    this.#table = new Table(byId('streams-table'), columns, (stream) => stream.id);
+    this.#table = new Table(byId('streams-table'), columns, (stream) => `${stream.worker} ${stream.id} ${stream.client}`);
     this.#listen();
   }
 
@@ -115,6 +119,7 @@ export class Streams {
     this.#next = told.next;
     this.#table.update(told.streams);
     mark(byId('streams-table'));
+    this.#found = { filters: String(filters), matched: told.matched };
     this.#describe(told, filters);
   }
 
@@ -131,7 +136,6 @@ export class Streams {
     const canDrain = isFiltered && !filters.has('q') && matched > 0;
     const drain = byId('drain');
     drain.dataset.off = String(!canDrain);
-    drain.dataset.matched = String(matched);
     drain.title = canDrain ? '' : 'Choose a kind, a route or a client first, and search for nothing';
     mark(drain.parentElement);
   }
@@ -156,19 +160,27 @@ export class Streams {
     setTimeout(() => this.#turn(() => {}), 300);
   }
 
-  #askAll() {
+  async #askAll() {
     if (!allowed()) return;
+    // The form may have changed since the last answer, whose number is of other streams then.
+    if (this.#found.filters !== String(this.#filters())) await this.#restart();
+    const asked = this.#filters();
+    if (this.#found.filters !== String(asked)) {
+      announce('It is not known yet how many streams that is: try again', 'wary');
+      return;
+    }
     if (byId('drain').dataset.off === 'true') {
       announce(byId('drain').title, 'wary');
       return;
     }
-    const filters = [...this.#filters()].map(([name, value]) => `${name} ${name === 'kind' ? kind(value) : value}`);
-    say(byId('drain-what'), `${several(Number(byId('drain').dataset.matched), 'stream')} at this time: ${filters.join(', ')}. New ones are taken as before.`);
+    this.#ending = asked;
+    const filters = [...asked].map(([name, value]) => `${name} ${name === 'kind' ? kind(value) : value}`);
+    say(byId('drain-what'), `${several(this.#found.matched, 'stream')} at this time: ${filters.join(', ')}. New ones are taken as before.`);
     open('drain-streams');
   }
 
   async #drain() {
-    const query = this.#filters();
+    const query = new URLSearchParams(this.#ending);
     query.set('over', byId('drain-over').value);
     const { closing } = await ask(`/api/streams/drain?${query}`, { method: 'POST' });
     announce(`Closing ${several(closing, 'stream')}`);

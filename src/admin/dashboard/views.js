@@ -33,7 +33,8 @@ export class Routes {
         kind: 'link', press: (pressed) => pick(pressed.name),
       }),
     ];
-    this.#table = new Table(byId('routes-table'), columns, (route) => route.name);
+    // Routes that differ in their methods alone have one name.
+    this.#table = new Table(byId('routes-table'), columns, (route) => `${route.name} ${route.methods?.join() ?? ''}`);
   }
 
   async refresh() {
