@@ -92,7 +92,7 @@ fn of(form: &Form) -> Value {
             {"type": "string", "enum": words},
             {"type": "string", "pattern": VARIABLE},
         ]}),
-        Form::Text(_) | Form::Secret => json!({"type": "string"}),
+        Form::Text(_) | Form::Secret(_) => json!({"type": "string"}),
         Form::List(of_one) => json!({"type": "array", "items": of(of_one)}),
         Form::OneOrMany(of_one) => {
             let one = of(of_one);

@@ -186,6 +186,15 @@ headers.request.set = { X-Key = \"s3cr3t\" }
 [[route]]
 path = \"/${WAIT}\"
 respond = 204
+[bridge.feed]
+source = \"ws://f/x\"
+share_key = \"{query.token}\"
+connect.send = [\"login s3cr3t\", { text = \"s3cr3t\", expect = \"/ok\" }]
+keepalive = { text = \"ping s3cr3t\", every = \"9s\" }
+resume = { pointer = \"/seq\", send = \"from {last} s3cr3t\" }
+[[route]]
+path = \"/feed\"
+bridge = \"feed\"
 ";
 
     fn settings() -> Settings {
@@ -236,6 +245,16 @@ respond = 204
         ] {
             assert_eq!(without_queries(text), shown);
         }
+    }
+
+    #[test]
+    fn what_is_said_to_a_feed_is_not_shown() {
+        let bridge = settings().of_table(&["bridge", "feed"]);
+        for key in ["connect.send", "keepalive.text", "resume.send"] {
+            assert_eq!(of(&bridge, key).0, HIDDEN, "{key}");
+        }
+        assert_eq!(of(&bridge, "keepalive.every").0, "9s");
+        assert_eq!(of(&bridge, "share_key").0, "{query.token}");
     }
 
     #[test]

@@ -204,7 +204,7 @@ pub(super) fn keepalive(
     }
     Some(Keepalive {
         every: table.every.map_or(seconds(20), |time| time.0),
-        text: table.text.value()?.value.clone(),
+        text: table.text.value()?.0.value.clone(),
         drop: table.drop.value().map(|text| text.value.clone()),
     })
 }
@@ -220,14 +220,14 @@ pub(super) fn resume(table: &Field<opening::Resume>, context: &mut Context<'_>) 
         context.diagnostics.error(table.place(), message);
     }
     let (pointer, send) = (table.pointer.value()?, table.send.located()?);
-    if !send.value.0.names().any(|name| name == Resume::LAST) {
+    if !send.value.0.0.names().any(|name| name == Resume::LAST) {
         let message = "`send` does not say where to go on";
         let finding = context.diagnostics.error(send.place, message);
         finding.hint("`{last}` is what the newest message said");
     }
     Some(Resume {
         pointer: pointer.0.clone(),
-        send: send.value.0.clone(),
+        send: send.value.0.0.clone(),
     })
 }
 

@@ -328,7 +328,7 @@ impl Decode for Users {
             Form::Text("a file"),
             Form::Map {
                 names: ".",
-                values: Box::new(Form::Secret),
+                values: Box::new(Form::Secret(Text::EXPECTED)),
             },
         ])
     }

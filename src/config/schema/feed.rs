@@ -207,7 +207,7 @@ impl Decode for Secret {
         "a string, or a secret, `{ file = \"…\" }` or `{ credential = \"…\" }`";
 
     fn form() -> Form {
-        Form::Either(vec![Form::Secret, SecretSource::form()])
+        Form::Either(vec![Form::Secret(Text::EXPECTED), SecretSource::form()])
     }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {

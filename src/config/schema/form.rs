@@ -34,8 +34,8 @@ pub(crate) enum Form {
     Words(Vec<&'static str>),
     /// Any other string; what is expected, with its article.
     Text(&'static str),
-    /// A string that is never shown.
-    Secret,
+    /// A string that is never shown; what is expected, with its article.
+    Secret(&'static str),
     /// A list.
     List(Box<Form>),
     /// A value, or a list of them.
@@ -87,8 +87,12 @@ impl Form {
     /// Whether a secret may be in it.
     pub(crate) fn has_secret(&self) -> bool {
         match self {
-            Self::Secret => true,
-            Self::List(of) | Self::OneOrMany(of) | Self::Map { values: of, .. } => of.has_secret(),
+            Self::Secret(_) => true,
+            Self::List(of)
+            | Self::OneOrMany(of)
+            | Self::Named(of)
+            | Self::Map { values: of, .. } => of.has_secret(),
+            Self::Table { keys, .. } => keys.iter().any(|key| (key.form)().has_secret()),
             Self::Either(forms) => forms.iter().any(Self::has_secret),
             _ => false,
         }
@@ -127,8 +131,7 @@ impl fmt::Display for Form {
                 let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
                 f.write_str(&words.join(", "))
             }
-            Self::Text(expected) => f.write_str(expected),
-            Self::Secret => f.write_str("a string"),
+            Self::Text(expected) | Self::Secret(expected) => f.write_str(expected),
             Self::List(of) => write!(f, "list: {of}"),
             Self::OneOrMany(of) => write!(f, "one or a list: {of}"),
             Self::Table { .. } => f.write_str("a table"),
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_wherever_it_hides() {
-        let secret = Form::Either(vec![Form::Text("a path"), Form::Secret]);
+        let secret = Form::Either(vec![Form::Text("a path"), Form::Secret("a string")]);
         let map = Form::Map {
             names: ".",
             values: Box::new(secret),

@@ -9,7 +9,7 @@ use crate::config::schema::decode::{Decode, Field, Key, Located, Reader, mismatc
 use crate::config::schema::feed;
 use crate::config::schema::form::Form;
 use crate::config::schema::mapping::Pointer;
-use crate::config::schema::scalar::{Refusal, Scalar, Text};
+use crate::config::schema::scalar::{Hidden, Refusal, Scalar, Text};
 use crate::config::schema::table::{Table, decode_table, table};
 use crate::config::units::{HOUR, MINUTE, Period, SECOND};
 use crate::route::Template;
@@ -18,7 +18,7 @@ table! {
     /// One of `connect.send` that waits for an answer.
     GreetingTable, "an element of `connect.send`", "a table, `{ text = …, expect = … }`" {
         /// What is sent. Required.
-        text: RequestText,
+        text: Hidden<RequestText>,
         /// The next one is sent, and the feed counts as open, once a JSON message came that has a part there: `"/ok"`. That
         /// message is not passed on. Default: nothing is waited for.
         expect: Pointer,
@@ -35,7 +35,7 @@ table! {
         /// How often. Default `"20s"`.
         every: Period<100, HOUR>,
         /// What is sent. Required.
-        text: Text,
+        text: Hidden<Text>,
         /// A message of the feed that is its answer, and is not passed on. Default: none is.
         drop: Text,
     }
@@ -48,7 +48,7 @@ table! {
         pointer: Pointer,
         /// What is sent after a reconnect, behind `connect.send`; `{last}` is what the newest message said, as JSON. Required
         /// with `pointer`.
-        send: RequestText,
+        send: Hidden<RequestText>,
         /// Whether one source of the list goes on where another was: all of them number their events alike. Default `false`: what
         /// one has said means nothing to another, and clients are told of a gap.
         across_sources: bool,
@@ -108,7 +108,8 @@ impl Decode for Greeting {
     const KEYS: &'static [Key] = GreetingTable::KEYS;
 
     fn form() -> Form {
-        Form::Either(vec![<RequestText as Decode>::form(), GreetingTable::form()])
+        let text = <Hidden<RequestText>>::form();
+        Form::Either(vec![text, GreetingTable::form()])
     }
 
     fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
@@ -151,7 +152,7 @@ impl Greeting {
                 value: Located { value, .. },
                 ..
             } => Some(Self(model::Greeting {
-                text: value.0,
+                text: value.0.0,
                 expect,
             })),
             Field::Absent if !unknown => {

@@ -90,6 +90,22 @@ impl Decode for Text {
     }
 }
 
+/// A string in which a credential may stand among other words: where values are shown, it is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hidden<T>(pub(crate) T);
+
+impl<T: Decode> Decode for Hidden<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn form() -> Form {
+        Form::Secret(T::EXPECTED)
+    }
+
+    fn decode(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        T::decode(value, reader).map(Self)
+    }
+}
+
 /// Takes a string and puts its variables in, or tells what is wrong with it.
 fn text(value: &Spanned<DeValue<'_>>, expected: &str, reader: &mut Reader<'_>) -> Option<Text> {
     let DeValue::String(typed) = value.get_ref() else {
