@@ -108,8 +108,13 @@ impl Arrivals {
             return Pace::Silent;
         }
         let clumps = self.clumps();
+        // What came after the last that is kept came at once, for all that is known of it.
+        let end = match self.seen.last() {
+            Some(kept) if kept.at < self.last => kept.at,
+            _ => now,
+        };
         let pause = |at: usize| {
-            let next = clumps.get(at + 1).map_or(now, |next| next.at);
+            let next = clumps.get(at + 1).map_or(end, |next| next.at);
             next.saturating_sub(clumps[at].until)
         };
         let large = |clump: &&(usize, &Clump)| clump.1.events >= MANY;
@@ -128,7 +133,10 @@ impl Arrivals {
         // What comes first may be what was missed, or a snapshot: sources send that at once.
         let later: Vec<_> = all.iter().skip(1).collect();
         if later.len() < 2 {
-            return Pace::Few;
+            return match clumps.iter().any(Clump::is_steady) {
+                true => Pace::Prompt,
+                false => Pace::Few,
+            };
         }
         let paused: Vec<_> = later
             .iter()
@@ -184,6 +192,11 @@ impl Clump {
         self.events += arrival.events;
         self.is_whole = arrival.is_whole;
     }
+
+    /// Whether it went on for so long that it is no buffer's content, but a source that speaks all the time.
+    fn is_steady(&self) -> bool {
+        self.events >= MANY && self.until.saturating_sub(self.at) >= LONG_PAUSE
+    }
 }
 
 /// The middle one of some numbers; 0 of none.
@@ -216,11 +229,14 @@ mod tests {
         let each_second: Vec<_> = (0..6).map(|n| (n * 1000, 60, 1, true)).collect();
         assert_eq!(pace(&each_second, 6000), Pace::Prompt);
         let fast: Vec<_> = (0..500).map(|n| (n * 10, 60, 1, true)).collect();
-        assert_ne!(pace(&fast, 5000), Pace::Silent);
-        assert!(!matches!(
-            pace(&fast, 5000),
-            Pace::Held { .. } | Pace::Clumps { .. }
-        ));
+        assert_eq!(pace(&fast, 5000), Pace::Prompt);
+        // More than is kept: nobody has paused behind the last of these.
+        let flood = |is_whole| -> Vec<_> {
+            let arrivals = 0..2 * MOST as u64;
+            arrivals.map(|n| (n, 60, 1, is_whole)).collect()
+        };
+        assert_eq!(pace(&flood(true), 8200), Pace::Prompt);
+        assert_eq!(pace(&flood(false), 8200), Pace::Prompt);
         // A snapshot, then one at a time.
         let snapshot = [(0, 9000, 90, true), (900, 60, 1, true), (2000, 60, 1, true)];
         assert_eq!(pace(&snapshot, 3000), Pace::Prompt);
