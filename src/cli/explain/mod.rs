@@ -65,7 +65,7 @@ fn method(text: &str) -> Result<Method, String> {
     Method::from_bytes(upper.as_bytes()).map_err(|_invalid| "that is no method".to_owned())
 }
 
-/// Answers on stdout. The exit code is 0 if a route takes the URL, 1 if none does, and 78 if the configuration is wrong.
+/// Answers on stdout. The exit code is 0 if a route takes the URL, 1 if none does or browsers would not get there, and 78 if the configuration is wrong.
 #[must_use]
 pub fn run(options: Options) -> ExitCode {
     let explained = match config::explained(&options.config, &ProcessEnv) {
@@ -92,7 +92,7 @@ pub fn run(options: Options) -> ExitCode {
         super::say(&page);
     }
     match (&answer.entry, &answer.verdict) {
-        (Some(_), Verdict::Taken(_)) => ExitCode::SUCCESS,
+        (Some(_), Verdict::Taken(_)) if !answer.is_lost() => ExitCode::SUCCESS,
         _ => EXIT_NO_ROUTE.into(),
     }
 }
@@ -142,6 +142,12 @@ impl<'a> Answer<'a> {
             redirected,
             verdict,
         }
+    }
+
+    /// Whether the redirect is the end: browsers do not follow one that answers a WebSocket's handshake (WHATWG WebSockets,
+    /// "establish a WebSocket connection"; Fetch's redirect mode is "error" there).
+    fn is_lost(&self) -> bool {
+        self.redirected.is_some() && self.asked.is_websocket()
     }
 
     /// `FILE:LINE` of a table.
@@ -267,6 +273,24 @@ redirect = \"https://new.org/{page}\"
         has(&foreign, &["this one is https://b.org: REFUSED"]);
         let own = page("ws://x.org/api/ws", &["Origin: https://a.org"]);
         has(&own, &["this one is https://a.org: passes"]);
+    }
+
+    #[test]
+    fn a_websocket_does_not_follow_the_redirect_to_https() {
+        let text = TEXT.replace(":80\"\n", ":80\"\nredirect_to_https = true\n");
+        let env = BTreeMap::<String, String>::new();
+        let explained = config::explained_str("a.toml", &text, Path::new("."), &env).unwrap();
+        for (url, is_lost) in [("ws://x.org/api/ws", true), ("http://x.org/api/ws", false)] {
+            let asked = Asked::new(Url::parse(url).unwrap(), Method::GET, Vec::new()).unwrap();
+            let answer = Answer::of(&explained, asked);
+            assert!(answer.redirected.is_some(), "{url}");
+            assert_eq!(answer.is_lost(), is_lost, "{url}");
+            let mut page = String::new();
+            text::write(&answer, &mut page).unwrap();
+            assert_eq!(page.contains("browsers do not follow"), is_lost, "{page}");
+            let outcome = &report::report(&answer)["outcome"];
+            assert_eq!(outcome == "redirected", is_lost, "{outcome}");
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use crate::cli::explain::verdict::{Taken, Verdict};
 use crate::cli::explain::{Answer, deed, entry, guards, sections};
 
-/// One object. `outcome` is `route`, `method_not_allowed`, `not_found`, `bad_request` or `no_listener`.
+/// One object. `outcome` is `route`, `redirected` (a WebSocket, which browsers leave there), `method_not_allowed`, `not_found`, `bad_request` or `no_listener`.
 pub(super) fn report(answer: &Answer<'_>) -> Value {
     let asked = &answer.asked;
     let outcome = match (&answer.entry, &answer.verdict) {
+        _ if answer.is_lost() => "redirected",
         (None, _) => "no_listener",
         (_, Verdict::Taken(_)) => "route",
         (_, Verdict::NotAllowed(_)) => "method_not_allowed",

@@ -25,9 +25,14 @@ pub(super) fn write(answer: &Answer<'_>, page: &mut String) -> fmt::Result {
     writeln!(page, "{}  ({}{websocket})\n", asked.url.text, asked.method)?;
     if let Some(from) = &answer.redirected {
         let place = answer.place(&["listen", &from.listener.to_string()]);
+        let warning = if answer.is_lost() {
+            ": browsers do not follow it for a WebSocket, they have to be given wss://"
+        } else {
+            ""
+        };
         writeln!(
             page,
-            "http         redirected from {} with 308  ({place})",
+            "http         redirected from {} with 308  ({place}){warning}",
             from.url
         )?;
     }
