@@ -146,6 +146,15 @@ impl Heard {
         }
     }
 
+    /// What was heard where the last frame came at a moment.
+    #[cfg(test)]
+    pub(super) fn until(last: Duration) -> Self {
+        Self {
+            last,
+            ..Self::default()
+        }
+    }
+
     fn is_enough(&self, now: Duration) -> bool {
         let frames = self.messages + self.pings;
         frames >= ENOUGH_FRAMES && now >= ENOUGH_TIME && self.pong.is_some()

@@ -12,7 +12,8 @@ use crate::doctor::websocket::{End, Seen};
 use crate::respond::chain;
 
 use super::{
-    Area, Case, Finding, SAFE_SILENCE, SILENCE, Socket, Verdict, late, longer, seconds, shown,
+    Area, Case, Finding, SAFE_SILENCE, SILENCE, Socket, Verdict, is_round, late, longer, seconds,
+    shown,
 };
 
 /// How long a pong may be waited for before it is missed.
@@ -33,7 +34,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     all.extend(delivery(case, usual));
     all.extend(ping(usual));
     all.extend(heartbeat(case, usual));
-    all.push(cut(case, socket));
+    all.extend(cut(case, socket));
     all.extend(close(usual));
     all
 }
@@ -196,12 +197,26 @@ fn heartbeat(case: &Case<'_>, seen: &Seen) -> Option<Finding> {
     Some(finding("heartbeat", Verdict::Ok, says).with(seconds(longest)))
 }
 
-fn cut(case: &Case<'_>, socket: &Socket) -> Finding {
-    let silent = socket.silent.as_ref().filter(|silent| silent.is_open());
-    if let Some(silent) = silent.filter(|silent| silent.was_ended()) {
-        return cut_off(case, silent);
-    }
+/// Whether it was ended, and by what: first what ends the one that is not silent, for that ends any.
+fn cut(case: &Case<'_>, socket: &Socket) -> Vec<Finding> {
     let usual = &socket.usual;
+    let silent = socket.silent.as_ref().filter(|silent| silent.is_open());
+    let Some(silent) = silent.filter(|silent| silent.was_ended()) else {
+        return vec![cut_alone(case, silent, usual)];
+    };
+    if !usual.was_ended() || usual.last_silence() >= SILENCE {
+        return vec![cut_off(case, silent)];
+    }
+    let whole = cut_off(case, usual);
+    // One that ended no earlier has met the same limit.
+    match silent.lasted + SILENCE < usual.lasted {
+        true => vec![whole, cut_off(case, silent)],
+        false => vec![whole],
+    }
+}
+
+/// The same where no silent one was ended.
+fn cut_alone(case: &Case<'_>, silent: Option<&Seen>, usual: &Seen) -> Finding {
     if usual.was_ended() {
         return cut_off(case, usual);
     }
@@ -233,16 +248,28 @@ fn cut_off(case: &Case<'_>, seen: &Seen) -> Finding {
         "open_seconds": seconds(seen.lasted),
         "code": code,
     });
-    if silence >= SILENCE {
-        let says = format!("cut after {} of silence ({how})", shown(silence));
-        let found = finding("end", Verdict::Problem, says).with(figure);
-        return found.advised(Topic::SilentSocket, &case.hops);
-    }
-    let is_the_apps = matches!(code, 1000 | 1005 | 3000..) && !case.is_certain();
     let after = shown(seen.lasted);
+    // Proxies have no codes of their own: from 3000 on they are the app's (RFC 6455 §7.4.2).
+    let is_the_apps = match code {
+        _ if case.is_certain() => false,
+        3000.. => true,
+        1000 | 1005 => silence < SILENCE,
+        _ => false,
+    };
     if is_the_apps {
         let says = format!("the other side closed it after {after} ({how})");
         return finding("end", Verdict::Note, says).with(figure);
+    }
+    if silence >= SILENCE {
+        // A Close in order after some silence may be the app's, which waited for somebody to speak.
+        let may_be_the_apps = matches!(code, 1000 | 1005);
+        let verdict = match may_be_the_apps && !is_round(silence) && !case.is_certain() {
+            true => Verdict::Warning,
+            false => Verdict::Problem,
+        };
+        let says = format!("cut after {} of silence ({how})", shown(silence));
+        let found = finding("end", verdict, says).with(figure);
+        return found.advised(Topic::SilentSocket, &case.hops);
     }
     let says = format!("it was ended after {after}, although it was not silent ({how})");
     let found = finding("end", Verdict::Problem, says).with(figure);
@@ -270,4 +297,66 @@ fn close(seen: &Seen) -> Option<Finding> {
         )
         .with(1006),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::findings::tests::nothing_measured;
+    use crate::doctor::websocket::Heard;
+
+    fn seen(end: End, seconds: u64, is_silent: bool) -> Seen {
+        let lasted = Duration::from_secs(seconds);
+        Seen {
+            head: None,
+            fault: None,
+            heard: Heard::until(if is_silent { Duration::ZERO } else { lasted }),
+            end,
+            lasted,
+        }
+    }
+
+    fn found(usual: Seen, silent: Option<Seen>) -> Vec<(Verdict, String)> {
+        let measured = nothing_measured(&[]);
+        let case = Case {
+            measured: &measured,
+            hops: Vec::new(),
+        };
+        let found = cut(&case, &Socket { usual, silent }).into_iter();
+        found.map(|found| (found.verdict, found.says)).collect()
+    }
+
+    #[test]
+    fn an_end_after_silence_is_judged_by_its_code() {
+        let closed = |code| End::Closed(code, String::new());
+        for (end, seconds, expected) in [
+            (closed(Some(4401)), 5, Verdict::Note),
+            (closed(Some(1000)), 7, Verdict::Warning),
+            (closed(None), 7, Verdict::Warning),
+            (closed(Some(1000)), 60, Verdict::Problem),
+            (closed(Some(1001)), 7, Verdict::Problem),
+            (End::Torn("reset".to_owned()), 7, Verdict::Problem),
+            (closed(Some(1000)), 1, Verdict::Note),
+        ] {
+            let words = format!("{end:?} {seconds}");
+            let found = found(seen(end, seconds, true), None);
+            assert_eq!(found[0].0, expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_the_whole_time_is_none_of_silence() {
+        let torn = || End::Torn("reset".to_owned());
+        let is_of_silence = |usual, silent| -> Vec<bool> {
+            let found = found(usual, Some(silent)).into_iter();
+            found.map(|(_, says)| says.contains("of silence")).collect()
+        };
+        let usual = || seen(torn(), 15, false);
+        let both = is_of_silence(usual(), seen(torn(), 15, true));
+        assert_eq!(both, [false]);
+        let earlier = is_of_silence(usual(), seen(torn(), 5, true));
+        assert_eq!(earlier, [false, true]);
+        let alone = is_of_silence(seen(End::Ours(None), 20, false), seen(torn(), 15, true));
+        assert_eq!(alone, [true]);
+    }
 }

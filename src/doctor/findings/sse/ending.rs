@@ -13,12 +13,27 @@ use super::finding;
 /// When the served app says the one thing that it says on a silent stream.
 const ONLY_EVENT: Duration = Duration::from_secs(1);
 
-/// Whether the stream was ended, and by what.
-pub(super) fn cut(case: &Case<'_>, stream: &Stream) -> Finding {
+/// Whether the stream was ended, and by what: first what ends the one that is not silent, for that ends any.
+pub(super) fn cut(case: &Case<'_>, stream: &Stream) -> Vec<Finding> {
     let usual = &stream.usual;
-    if let Some(silent) = stream.silent.as_ref().filter(|silent| silent.was_ended()) {
-        return cut_in_silence(case, silent, Verdict::Problem, known_silence(silent));
+    let silent = stream.silent.as_ref().filter(|silent| silent.is_stream());
+    let Some(silent) = silent.filter(|silent| silent.was_ended()) else {
+        return vec![cut_alone(case, silent, usual)];
+    };
+    let in_silence = || cut_in_silence(case, silent, Verdict::Problem, known_silence(silent));
+    if !usual.was_ended() || usual.last_silence() >= SILENCE {
+        return vec![in_silence()];
     }
+    let whole = ended(case, usual, matches!(usual.end, End::Torn(_)));
+    // One that ended no earlier has met the same limit.
+    match silent.lasted + SILENCE < usual.lasted {
+        true => vec![whole, in_silence()],
+        false => vec![whole],
+    }
+}
+
+/// The same where no silent one was ended.
+fn cut_alone(case: &Case<'_>, silent: Option<&Seen>, usual: &Seen) -> Finding {
     if usual.was_ended() {
         let is_torn = matches!(usual.end, End::Torn(_));
         let silence = usual.last_silence();
@@ -33,7 +48,7 @@ pub(super) fn cut(case: &Case<'_>, stream: &Stream) -> Finding {
         }
         return ended(case, usual, is_torn);
     }
-    let seen = stream.silent.as_ref().unwrap_or(usual);
+    let seen = silent.unwrap_or(usual);
     let silence = seen
         .last_silence()
         .max(seen.heard.arrivals.longest_silence());
@@ -125,8 +140,11 @@ pub(super) fn heartbeat(case: &Case<'_>, seen: &Seen) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, StatusCode, Version};
+
     use super::*;
     use crate::doctor::arrivals::Arrival;
+    use crate::doctor::ask::Head;
     use crate::doctor::findings::tests::nothing_measured;
     use crate::doctor::heard::Heard;
 
@@ -158,11 +176,79 @@ mod tests {
             measured: &measured,
             hops: Vec::new(),
         };
-        let found = cut(&case, &stream);
+        let found = cut(&case, &stream).remove(0);
         (
             found.verdict,
             found.advice.first().map(|advice| advice.words),
         )
+    }
+
+    /// A stream that ended after so many seconds, and said something each second or nothing.
+    fn seen(status: u16, seconds: u64, is_silent: bool) -> Seen {
+        let mut heard = Heard::new(None, None);
+        for second in 0..=seconds {
+            if !is_silent {
+                heard.arrivals.push(Arrival {
+                    at: Duration::from_secs(second),
+                    bytes: 10,
+                    events: 1,
+                    is_whole: true,
+                });
+            }
+        }
+        let mut fields = HeaderMap::new();
+        fields.insert("content-type", "text/event-stream".parse().unwrap());
+        Seen {
+            head: Some(Head {
+                status: StatusCode::from_u16(status).unwrap(),
+                version: Version::HTTP_11,
+                fields,
+                after: Duration::ZERO,
+            }),
+            heard,
+            end: End::InOrder,
+            lasted: Duration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn a_limit_of_the_whole_time_is_none_of_silence() {
+        let measured = nothing_measured(&[]);
+        let case = Case {
+            measured: &measured,
+            hops: Vec::new(),
+        };
+        let found = |usual, silent| -> Vec<bool> {
+            let stream = Stream {
+                usual,
+                plain: None,
+                silent: Some(silent),
+                resumed: None,
+            };
+            let found = cut(&case, &stream).into_iter();
+            found
+                .map(|found| found.says.contains("of silence"))
+                .collect()
+        };
+        let goes_on = Seen {
+            end: End::Ours,
+            ..seen(200, 30, false)
+        };
+        assert_eq!(found(seen(200, 15, false), seen(200, 15, true)), [false]);
+        assert_eq!(found(goes_on, seen(200, 15, true)), [true]);
+        let both = found(seen(200, 15, false), seen(200, 5, true));
+        assert_eq!(both, [false, true]);
+        // One that was refused has endured no silence, and none has cut it.
+        let refused = Seen {
+            end: End::NoStream,
+            ..seen(429, 0, true)
+        };
+        let open = || Seen {
+            end: End::Ours,
+            ..seen(200, 20, true)
+        };
+        assert_eq!(found(open(), refused), [true]);
+        assert_eq!(found(open(), open()), [true]);
     }
 
     #[test]

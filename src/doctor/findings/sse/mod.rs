@@ -40,7 +40,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     if !is_held {
         all.extend(late_head(case, stream));
     }
-    all.push(ending::cut(case, stream));
+    all.extend(ending::cut(case, stream));
     all.extend(ending::heartbeat(case, usual));
     all.extend(cache(head));
     all.extend(resume(stream));
