@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -333,6 +334,25 @@ async fn an_app_that_is_not_known_is_judged_by_what_comes() {
     let report = examine(&[&format!("ws://{}/", backend.address()), FOR]).await;
     assert_eq!(report.code, 1);
     report.has("websocket", "handshake", "problem", "404");
+}
+
+/// Speaks nothing but WebSocket, with a subprotocol that nobody has asked for.
+async fn sockets_only(exchange: Exchange) -> Option<Wire<TcpStream>> {
+    exchange.request.get("upgrade")?;
+    let chosen = "Sec-WebSocket-Protocol: unasked\r\n";
+    let mut socket = exchange.into_feed_with(chosen).await.into_socket();
+    while let Some(Ok(_)) = socket.next().await {}
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_websockets_alone_is_looked_at() {
+    let backend = Backend::that(sockets_only).await;
+    let url = format!("http://{}/", backend.address());
+    let report = examine(&[&url, "--for=2s"]).await;
+    report.has("sse", "answer", "note", "broke");
+    report.has("websocket", "handshake", "problem", "Sec-WebSocket-Protocol");
+    report.has("websocket", "ping", "ok", "answered");
 }
 
 /// The same app behind a buffer of 200 bytes.

@@ -72,6 +72,8 @@ impl Head {
 
 /// An answer of which the body is still to come.
 pub(super) struct Answer {
+    /// The fields that were sent.
+    pub(super) asked: HeaderMap,
     /// What came first.
     pub(super) head: Head,
     /// The rest, with what hyper needs to upgrade the connection.
@@ -128,6 +130,7 @@ pub(super) async fn get(
 ) -> Result<Answer, AskError> {
     let (stream, protocol) = door.open(offer).await?;
     let request = request(target, protocol, fields)?;
+    let asked = request.headers().clone();
     let io = TokioIo::new(stream);
     let sent = Instant::now();
     let (response, connection) = match protocol {
@@ -169,6 +172,7 @@ pub(super) async fn get(
         after: sent.elapsed(),
     };
     Ok(Answer {
+        asked,
         head,
         response,
         sent,
@@ -188,7 +192,7 @@ fn request(
     };
     request = request.header(header::USER_AGENT, AGENT);
     for (name, value) in fields {
-        request = request.header(name, HeaderValue::from_str(value)?);
+        request = request.header(name, HeaderValue::from_bytes(value.as_bytes())?);
     }
     let mut request = request.body(Empty::new())?;
     for name in target.fields.keys() {
@@ -226,6 +230,10 @@ mod tests {
         assert_eq!(one.headers()["host"], "a.test:8443");
         let accepted: Vec<_> = one.headers().get_all("accept").iter().collect();
         assert_eq!(accepted, ["text/plain"]);
+        // An id may be any text (WHATWG HTML, "Last-Event-ID").
+        let id = [(HeaderName::from_static("last-event-id"), "größer")];
+        let resumed = request(&target, Protocol::Http1, &id).unwrap();
+        assert_eq!(resumed.headers()["last-event-id"], "größer".as_bytes());
         let two = request(&target, Protocol::Http2, &fields).unwrap();
         assert_eq!(two.uri(), "https://a.test:8443/x?y");
         assert!(!two.headers().contains_key("host"));

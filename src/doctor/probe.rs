@@ -66,12 +66,12 @@ fn signed(milliseconds: u64) -> i64 {
 /// Asks.
 ///
 /// # Errors
-/// [`AskError`], but for an answer that does not come in time.
+/// [`AskError`], but for an answer that does not come: a server that speaks nothing but WebSocket may have none to a GET.
 pub(super) async fn probe(door: &Door, target: &Target) -> Result<Probe, AskError> {
     let fields = [(ACCEPT, MEDIA_TYPE)];
     let answer = match get(door, target, Offer::Either, &fields, PATIENCE).await {
         Ok(answer) => answer,
-        Err(AskError::Late(_)) => return Ok(Probe::default()),
+        Err(AskError::Late(_) | AskError::Broken(_)) => return Ok(Probe::default()),
         Err(other) => return Err(other),
     };
     let (head, sent) = (answer.head.clone(), answer.sent);

@@ -191,6 +191,7 @@ pub(super) async fn listen(
         seen.fault = Some(fault.to_string());
         return seen;
     }
+    let choice = handshake::check_choice(&answer.asked, &head.fields);
     // The connection's task has to live until hyper has let go of the socket.
     let upgraded = hyper::upgrade::on(answer.response).await;
     let upgraded = match upgraded {
@@ -202,6 +203,7 @@ pub(super) async fn listen(
         Ok(false) => (Extensions::None, None),
         Err(fault) => (Extensions::Negotiated, Some(fault.to_string())),
     };
+    let fault = fault.or(choice.err().map(|fault| fault.to_string()));
     let mut socket = Frames::new(TokioIo::new(upgraded), extensions);
     let since = Instant::now();
     let mut heard = Heard::default();

@@ -52,14 +52,20 @@ fn finding(name: &'static str, verdict: Verdict, says: impl Into<String>) -> Fin
     Finding::new(Area::Sse, name, verdict, says)
 }
 
+fn missing(case: &Case<'_>) -> Verdict {
+    let socket = case.measured.socket.as_ref();
+    let is_other_there = socket.is_some_and(|socket| socket.usual.is_open());
+    case.missing(Wanted::Sse, is_other_there)
+}
+
 fn no_stream(case: &Case<'_>, head: &Head) -> Finding {
     let media_type = head.text("content-type").unwrap_or("no type");
     let status = head.status.as_u16();
-    let socket = case.measured.socket.as_ref();
-    let is_other_there = socket.is_some_and(|socket| socket.usual.is_open());
-    let verdict = case.missing(Wanted::Sse, is_other_there);
+    let verdict = missing(case);
     let says = match head.text(header::LOCATION) {
         Some(location) if head.status.is_redirection() => {
+            // What stands behind it may be a token.
+            let location = location.split(['?', '#']).next().unwrap_or_default();
             format!("the answer is {status}, to {location}: give that URL")
         }
         _ => format!("no event stream here: the answer is {status} with {media_type}"),
@@ -72,8 +78,9 @@ fn no_stream(case: &Case<'_>, head: &Head) -> Finding {
 }
 
 fn unanswered(case: &Case<'_>, error: &AskError, waited: Duration) -> Finding {
+    let verdict = missing(case);
     let AskError::Late(_) = error else {
-        return finding("answer", Verdict::Problem, chain(error));
+        return finding("answer", verdict, chain(error));
     };
     let waited = shown(waited);
     let says = match case.is_certain() {
@@ -84,7 +91,11 @@ fn unanswered(case: &Case<'_>, error: &AskError, waited: Duration) -> Finding {
             "no head came within {waited}: either the app does not answer, or something holds it back until there is more"
         ),
     };
-    finding("answer", Verdict::Problem, says).advised(Topic::Buffering, &case.hops)
+    let found = finding("answer", verdict, says);
+    match verdict {
+        Verdict::Problem => found.advised(Topic::Buffering, &case.hops),
+        _ => found,
+    }
 }
 
 fn answered(head: &Head, seen: &Seen) -> Finding {
@@ -347,4 +358,31 @@ fn cors(case: &Case<'_>, head: &Head) -> Option<Finding> {
             "pages of that `Origin` may not read it: `Access-Control-Allow-Origin` does not name it",
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::doctor::findings::tests::nothing_measured;
+
+    #[test]
+    fn where_a_redirect_leads_is_shown_without_its_query() {
+        let measured = nothing_measured(&[]);
+        let case = Case {
+            measured: &measured,
+            hops: Vec::new(),
+        };
+        let mut fields = HeaderMap::new();
+        fields.insert("location", "/login?back=hidden#hidden".parse().unwrap());
+        let head = Head {
+            status: StatusCode::FOUND,
+            version: Version::HTTP_11,
+            fields,
+            after: Duration::ZERO,
+        };
+        let says = no_stream(&case, &head).says;
+        assert!(says.contains("to /login:"), "{says}");
+    }
 }
