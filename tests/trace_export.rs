@@ -9,7 +9,7 @@ use tungstenite::Message;
 use crate::bridge::{bridge, open};
 use crate::harness::{
     ADMIN, Admin, Backend, Exchange, Gate, Heard, Subscriber, WebSocketClient, echo_http,
-    echo_websocket, output, python, within, within_time,
+    echo_websocket, output, python, silence, within, within_time,
 };
 use crate::trace::{THEIRS, TRACE, told};
 
@@ -311,6 +311,44 @@ async fn what_waits_at_the_end_is_exported() {
         exchange.answer("200 OK", "").await;
     };
     tokio::join!(gate.ended(), taken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_collector_of_before_a_reload_is_waited_for_at_the_end() {
+    let backend = Backend::that(echo_http).await;
+    let mut collector = Backend::by_hand().await;
+    let routes = backend.for_everything();
+    let mut gate = Gate::start(&format!("{routes}{}", exporting(&collector, ""))).await;
+    gate.get("/").await;
+    let mut exchange = collector.next().await;
+    exchange.wire.body().await;
+    gate.reload_well(&routes).await;
+    gate.signal("TERM");
+    silence(Duration::from_secs(1)).await;
+    assert!(gate.log.status().is_none(), "it has ended");
+    exchange.answer("200 OK", "").await;
+    within_time(Duration::from_secs(3), "the end", gate.ended()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_collector_takes_in_part_is_counted_so() {
+    let backend = Backend::that(echo_http).await;
+    let mut collector = Backend::by_hand().await;
+    let text = format!(
+        "{ADMIN}{}{}",
+        backend.for_everything(),
+        exporting(&collector, "")
+    );
+    let gate = Gate::start(&text).await;
+    let admin = Admin::of(&gate).await;
+    gate.get("/").await;
+    let mut exchange = collector.next().await;
+    exchange.wire.body().await;
+    // ExportTraceServiceResponse { partial_success: { rejected_spans: 1 } }
+    exchange.answer("200 OK", "\x0a\x02\x08\x01").await;
+    admin
+        .counts(&[("streamgate_trace_spans_total{outcome=\"failed\"}", 1.0)])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,18 +5,20 @@
 //! between; the thread ends when its queue is dropped and empty.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -35,6 +37,9 @@ const BATCH: usize = 512;
 /// How long a batch waits for more.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Bytes of an answer that are read at most.
+const ANSWER: usize = 64 << 10;
+
 /// How long is waited before each further try; there are no more.
 const AGAIN: [Duration; 3] = [
     Duration::from_millis(500),
@@ -45,11 +50,13 @@ const AGAIN: [Duration; 3] = [
 /// The exporter in force.
 static EXPORTER: ArcSwapOption<Exporter> = ArcSwapOption::const_empty();
 
+/// The ends of all threads that may still export: those of earlier exporters have what was told before a reload.
+static THREADS: Mutex<Vec<oneshot::Receiver<()>>> = Mutex::new(Vec::new());
+
 /// A thread that exports, as long as this is held and something waits.
 struct Exporter {
     settings: Arc<Export>,
     queue: mpsc::Sender<Span>,
-    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// Why a collector has not taken a request.
@@ -77,6 +84,11 @@ impl ExportError {
     fn is_passing(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Http(_) | Self::TimedOut => true,
+            // Its connection broke; who speaks something else than TLS will do so again.
+            Self::Tls(ServerHandshakeError::Failed(error)) => !matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            ),
             Self::Tls(_) => false,
             Self::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
         }
@@ -112,17 +124,16 @@ pub(super) fn push(span: Span) {
 
 /// Returns when all that waits is exported, or `limit` is over.
 pub(super) async fn end(limit: Duration) {
-    let Some(exporter) = EXPORTER.swap(None) else {
-        return;
-    };
-    let ended = exporter.ended.lock();
-    let ended = ended.unwrap_or_else(PoisonError::into_inner).take();
     // With the queue the thread ends.
-    drop(exporter);
-    let Some(ended) = ended else { return };
-    if timeout(limit, ended).await.is_err() {
+    drop(EXPORTER.swap(None));
+    let threads = std::mem::take(&mut *threads());
+    if timeout(limit, join_all(threads)).await.is_err() {
         tracing::warn!(?limit, "the last spans were not exported in time");
     }
+}
+
+fn threads() -> MutexGuard<'static, Vec<oneshot::Receiver<()>>> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Exporter {
@@ -142,11 +153,10 @@ impl Exporter {
                 runtime.block_on(collector.run(waiting));
                 let _ = end.send(());
             })?;
-        Ok(Self {
-            settings,
-            queue,
-            ended: Mutex::new(Some(ended)),
-        })
+        let mut threads = threads();
+        threads.retain_mut(|thread| thread.try_recv() == Err(TryRecvError::Empty));
+        threads.push(ended);
+        Ok(Self { settings, queue })
     }
 }
 
@@ -160,23 +170,25 @@ impl Collector {
     async fn run(mut self, mut waiting: mpsc::Receiver<Span>) {
         let mut batch = Vec::new();
         while fill(&mut waiting, &mut batch).await {
-            let outcome = self.export(&batch).await;
-            outcome.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            let count = batch.len() as u64;
+            let failed = self.export(&batch).await.min(count);
+            FAILED.fetch_add(failed, Ordering::Relaxed);
+            EXPORTED.fetch_add(count - failed, Ordering::Relaxed);
             batch.clear();
         }
     }
 
-    /// Tries until it is taken, or must not be tried again. Where it is counted.
-    async fn export(&mut self, batch: &[Span]) -> &'static AtomicU64 {
+    /// Tries until it is taken, or must not be tried again. How many spans the collector has not taken.
+    async fn export(&mut self, batch: &[Span]) -> u64 {
         let body = Bytes::from(protobuf::request(&self.settings.service_name, batch));
         let mut pauses = AGAIN.into_iter();
         loop {
             let limit = self.settings.timeout;
             let sent = timeout(limit, post(&self.settings, body.clone())).await;
             let error = match sent.unwrap_or(Err(ExportError::TimedOut)) {
-                Ok(()) => {
+                Ok(rejected) => {
                     self.is_back();
-                    return &EXPORTED;
+                    return rejected;
                 }
                 Err(error) => error,
             };
@@ -185,7 +197,7 @@ impl Collector {
             match pause {
                 // Not all gates of a collector that comes back at once.
                 Some(pause) => tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await,
-                None => return &FAILED,
+                None => return batch.len() as u64,
             }
         }
     }
@@ -220,8 +232,9 @@ async fn fill(waiting: &mut mpsc::Receiver<Span>, batch: &mut Vec<Span>) -> bool
     true
 }
 
-/// Sends one request on a connection of its own: one in a second is none to be kept.
-async fn post(settings: &Export, body: Bytes) -> Result<(), ExportError> {
+/// Sends one request on a connection of its own: one in a second is none to be kept. How many spans are refused by the answer,
+/// although it is one of success.
+async fn post(settings: &Export, body: Bytes) -> Result<u64, ExportError> {
     let Place::Tcp(authority) = &settings.server.place else {
         return Err(ExportError::Connect(io::ErrorKind::Unsupported.into()));
     };
@@ -229,7 +242,7 @@ async fn post(settings: &Export, body: Bytes) -> Result<(), ExportError> {
     let tcp = TcpStream::connect((host, authority.port))
         .await
         .map_err(ExportError::Connect)?;
-    let status = match &settings.tls {
+    let (status, answer) = match &settings.tls {
         None => exchange(tcp, settings, body).await?,
         Some(tls) => {
             let (stream, _http1) = tls.connect(host, Offer::Http1, tcp).await?;
@@ -237,12 +250,17 @@ async fn post(settings: &Export, body: Bytes) -> Result<(), ExportError> {
         }
     };
     match status.is_success() {
-        true => Ok(()),
+        true => Ok(protobuf::rejected(&answer)),
         false => Err(ExportError::Status(status)),
     }
 }
 
-async fn exchange<S>(stream: S, settings: &Export, body: Bytes) -> Result<StatusCode, hyper::Error>
+/// The answer's status, and its body: empty if that broke off or is too long.
+async fn exchange<S>(
+    stream: S,
+    settings: &Export,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -263,8 +281,37 @@ where
         let _ = connection.await;
         std::future::pending::<std::convert::Infallible>().await
     };
+    let answered = async {
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, ANSWER).collect().await;
+        let body = body.map(|body| body.to_bytes());
+        // It was taken, whatever became of what else was to be said of it.
+        Ok((head.status, body.unwrap_or_default()))
+    };
     tokio::select! {
-        answer = sender.send_request(request) => Ok(answer?.status()),
+        answer = answered => answer,
         never = driving => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let broken = |kind: io::ErrorKind| {
+            ExportError::Tls(ServerHandshakeError::Failed(io::Error::from(kind)))
+        };
+        for (error, expected) in [
+            (broken(io::ErrorKind::ConnectionReset), true),
+            (broken(io::ErrorKind::UnexpectedEof), true),
+            (broken(io::ErrorKind::InvalidData), false),
+            (ExportError::TimedOut, true),
+            (ExportError::Status(StatusCode::SERVICE_UNAVAILABLE), true),
+            (ExportError::Status(StatusCode::BAD_REQUEST), false),
+        ] {
+            assert_eq!(error.is_passing(), expected, "{error:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! `ExportTraceServiceRequest` as bytes (opentelemetry-proto 1, trace/v1/trace.proto), and nothing else of Protocol Buffers.
+//! `ExportTraceServiceRequest` as bytes (opentelemetry-proto 1, trace/v1/trace.proto), one number of its answer, and nothing else
+//! of Protocol Buffers.
 //!
 //! Six messages of strings and numbers: by hand they are shorter than what describes them to a library. The tests read them by
-//! OpenTelemetry's own.
+//! OpenTelemetry's own. Of an answer nothing is trusted: what cannot be read says nothing.
 
 use super::span::{Attribute, Event, Span, Value};
 
@@ -136,9 +137,88 @@ fn attribute(written: &mut Message, (key, value): &Attribute) {
     });
 }
 
+/// How many spans a collector says it has not taken, in an answer of success:
+/// `ExportTraceServiceResponse.partial_success.rejected_spans`.
+pub(super) fn rejected(answer: &[u8]) -> u64 {
+    let Some(Part::Bytes(partial)) = last(answer, 1) else {
+        return 0;
+    };
+    match last(partial, 1) {
+        // It is a signed one.
+        Some(Part::Number(count)) => u64::try_from(count.cast_signed()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// A field's value.
+enum Part<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The last one of a field, which is the one that counts; `None` too if the message is none.
+fn last(mut message: &[u8], field: u64) -> Option<Part<'_>> {
+    let mut found = None;
+    while !message.is_empty() {
+        let key = varint(&mut message)?;
+        let part = match key & 7 {
+            VARINT => Part::Number(varint(&mut message)?),
+            FIXED64 => Part::Bytes(take(&mut message, 8)?),
+            FIXED32 => Part::Bytes(take(&mut message, 4)?),
+            LENGTH => {
+                let length = varint(&mut message)?;
+                Part::Bytes(take(&mut message, length)?)
+            }
+            _ => return None,
+        };
+        if key >> 3 == field {
+            found = Some(part);
+        }
+    }
+    found
+}
+
+fn varint(message: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (&byte, rest) = message.split_first()?;
+        *message = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take<'a>(message: &mut &'a [u8], count: u64) -> Option<&'a [u8]> {
+    let (taken, rest) = message.split_at_checked(usize::try_from(count).ok()?)?;
+    *message = rest;
+    Some(taken)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_collector_has_not_taken_is_read() {
+        let mut answer = Message::default();
+        answer.message(1, |partial| {
+            partial.bytes(2, b"too old");
+            partial.fixed32(7, 1);
+            partial.number(1, 300);
+        });
+        assert_eq!(rejected(&answer.0), 300);
+        // Cut off anywhere it is no message, and nothing is said.
+        for length in 0..answer.0.len() {
+            assert_eq!(rejected(&answer.0[..length]), 0, "{length}");
+        }
+        let negative = b"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        for none in [&b"{}"[..], b"\x0a\x00", &[0xff; 40], negative] {
+            assert_eq!(rejected(none), 0, "{none:?}");
+        }
+    }
 
     #[test]
     fn numbers_are_written_as_the_encoding_says() {
