@@ -351,7 +351,7 @@ async fn a_server_of_websockets_alone_is_looked_at() {
     let url = format!("http://{}/", backend.address());
     let report = examine(&[&url, "--for=2s"]).await;
     report.has("sse", "answer", "note", "broke");
-    report.has("websocket", "handshake", "problem", "Sec-WebSocket-Protocol");
+    report.has("websocket", "handshake", "problem", "not offered");
     report.has("websocket", "ping", "ok", "answered");
 }
 
